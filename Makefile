@@ -1,0 +1,153 @@
+# Everything there is to do with this tree: `make help`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+GO            ?= go
+ARGS          ?=
+FUZZTIME      ?= 30s
+# Cycles of kill -9, on SQLite and against a PostgreSQL node.
+CRASH_SQLITE  ?= 500
+CRASH_POSTGRES ?= 100
+# Where the harnesses live that are no package's own test.
+CRASH         := ./test/crash
+BENCH         := ./test/bench
+
+# Pinned, and fetched by the Go toolchain: nothing to install.
+GOLANGCI_LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# The program has no C in it. The race detector needs a C compiler, and asks for it where it is used.
+export CGO_ENABLED ?= 0
+
+# need-x fails with one line that says what is missing and how to get it.
+define need
+	@command -v $(1) >/dev/null 2>&1 || { echo "$(1) is missing: $(2)" >&2; exit 1; }
+endef
+GET_GO       := Go 1.26 or newer, from go.dev/dl, or: brew install go
+GET_NODE     := apt-get install nodejs npm (Node 20 or newer), or: brew install node
+GET_POSTGRES := apt-get install postgresql, or: brew install postgresql@15
+GET_CHROMIUM := apt-get install chromium, or: brew install --cask chromium (or set CHROMIUM to its path)
+GET_CC       := apt-get install gcc libc6-dev, or: xcode-select --install
+
+.PHONY: help
+help: ## list what there is to do
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make run ARGS=--fresh starts over; make fuzz FUZZTIME=5m fuzzes longer;"
+	@echo "  CARDEA_TEST_POSTGRES_URL names a PostgreSQL for all tests, which start their own otherwise."
+
+## --- use
+
+.PHONY: build
+build: need-go ## build bin/cardea
+	@$(GO) build -trimpath -ldflags '-s -w' -o bin/cardea ./cmd/cardea
+
+.PHONY: run
+run: build ## start Cardea with the demo; ARGS=--fresh starts over
+	@exec bin/cardea dev $(ARGS)
+
+## --- test
+
+.PHONY: test
+test: vet test-go e2e ## vet, all Go tests on SQLite and PostgreSQL, and the browser
+
+.PHONY: test-go
+test-go: need-go need-postgres ## all Go tests, storage on both engines, fuzz targets on their seeds
+	$(GO) test ./...
+
+.PHONY: e2e
+e2e: build need-chromium e2e/node_modules/.package-lock.json ## the newcomer's way in Chromium, and openid-client
+	cd e2e && npm run --silent test
+
+.PHONY: screenshots
+screenshots: build need-chromium e2e/node_modules/.package-lock.json ## every page at 390 and 1440 px, light and dark, into e2e/screenshots
+	rm -rf e2e/screenshots
+	cd e2e && npm run --silent test -- --project phone-light --project phone-dark --project desktop-light --project desktop-dark
+	@find e2e/screenshots -name '*.png' | sort
+
+.PHONY: race
+race: need-go need-cc need-postgres ## what runs in parallel, two nodes on one PostgreSQL included, under the race detector
+	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 15m -run 'TwoNodes|Concurrent|Parallel|Race' ./...
+
+.PHONY: crash
+crash: build need-postgres ## kill -9 in a loop: 500 cycles on SQLite, 100 on PostgreSQL
+	$(GO) test -count=1 -timeout 120m -v $(CRASH) -args -binary $(CURDIR)/bin/cardea -sqlite $(CRASH_SQLITE) -postgres $(CRASH_POSTGRES)
+
+.PHONY: crash-short
+crash-short: ## the same, short enough for every change
+	@$(MAKE) --no-print-directory crash CRASH_SQLITE=15 CRASH_POSTGRES=5
+
+.PHONY: fuzz
+fuzz: need-go ## every fuzz target for FUZZTIME
+	@set -euo pipefail; grep -rEoh --include='*_test.go' -H '^func Fuzz[A-Za-z0-9_]+' . | sort | while IFS=: read -r file target; do \
+		target=$${target#func }; echo "$$(dirname $$file) $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname $$file)" </dev/null; \
+	done
+
+.PHONY: bench
+bench: build need-postgres ## measure every path on both engines into docs/benchmarks.md
+	$(GO) run $(BENCH) -binary bin/cardea -out docs/benchmarks.md
+
+## --- check
+
+.PHONY: check
+check: fmt vet docs e2e-types lint test-go race crash-short fuzz-short e2e generated ## what CI runs
+
+.PHONY: fmt
+fmt: need-go ## fail where gofmt would change something
+	@out=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); test -z "$$out" || { echo "gofmt -w these:"; echo "$$out"; exit 1; } >&2
+
+.PHONY: vet
+vet: need-go ## go vet
+	$(GO) vet ./...
+
+.PHONY: lint
+lint: need-go ## golangci-lint, pinned; .golangci.yml says why each linter
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: docs
+docs: ## links resolve, commands named in the documentation exist, no machine's paths in the tree
+	@.ci/docs
+
+.PHONY: fuzz-short
+fuzz-short:
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
+
+.PHONY: e2e-types
+e2e-types: e2e/node_modules/.package-lock.json
+	cd e2e && npm run --silent typecheck
+
+.PHONY: generate
+generate: need-go ## make the generated files anew
+	$(GO) generate ./...
+
+# On a clean clone, what is generated is what is committed. Elsewhere there may be work in progress.
+.PHONY: generated
+generated: generate
+	@test -z "$${CI:-}" || { git status --porcelain | grep . && { echo "make generate or the tests changed the files above" >&2; exit 1; }; true; }
+
+.PHONY: clean
+clean: ## remove what was built; data under .cardea stays
+	rm -rf bin e2e/node_modules e2e/test-results e2e/screenshots
+	$(GO) clean -testcache
+
+## --- tools
+
+e2e/node_modules/.package-lock.json: e2e/package.json e2e/package-lock.json e2e/.npmrc
+	$(call need,npm,$(GET_NODE))
+	cd e2e && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+.PHONY: need-go need-cc need-postgres need-chromium
+need-go:
+	$(call need,$(GO),$(GET_GO))
+need-cc:
+	$(call need,cc,$(GET_CC))
+need-postgres:
+	@test -n "$${CARDEA_TEST_POSTGRES_URL:-}" || command -v initdb >/dev/null 2>&1 || \
+		ls -d /usr/lib/postgresql/*/bin/initdb /opt/homebrew/opt/postgresql*/bin/initdb /usr/local/opt/postgresql*/bin/initdb 2>/dev/null | grep -q . || \
+		{ echo "PostgreSQL is missing: $(GET_POSTGRES)" >&2; exit 1; }
+need-chromium:
+	$(call need,npm,$(GET_NODE))
+	@test -n "$${CHROMIUM:-}" || ls /usr/bin/chromium /usr/bin/chromium-browser /usr/bin/google-chrome \
+		/Applications/Chromium.app/Contents/MacOS/Chromium "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" 2>/dev/null | grep -q . || \
+		{ echo "Chromium is missing: $(GET_CHROMIUM)" >&2; exit 1; }

@@ -1,0 +1,59 @@
+import { existsSync } from 'node:fs';
+import { defineConfig } from '@playwright/test';
+
+// The machine's own browser: CHROMIUM names it, otherwise it is looked for where Debian and macOS put it.
+const places = [
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+  '/Applications/Chromium.app/Contents/MacOS/Chromium',
+  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+];
+const executablePath = process.env['CHROMIUM'] ?? places.find(existsSync);
+if (!executablePath) {
+  throw new Error('No Chromium found: apt-get install chromium, or brew install --cask chromium, or set CHROMIUM to its path.');
+}
+
+const phone = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
+const desktop = { viewport: { width: 1440, height: 900 } };
+const inBrowser = /(newcomer|pages)\.spec\.ts/;
+
+export default defineConfig({
+  testDir: 'tests',
+  outputDir: 'test-results',
+  globalSetup: './support/setup.ts',
+  fullyParallel: true,
+  workers: Number(process.env['E2E_WORKERS'] ?? 2),
+  forbidOnly: !!process.env['CI'],
+  retries: 0, // a test that passes at the second try has found something
+  timeout: 120_000, // the long way of a newcomer, looked at page by page, on two busy cores
+  expect: { timeout: 10_000 },
+  reporter: [['list']],
+  use: {
+    browserName: 'chromium',
+    locale: 'en-GB',
+    timezoneId: 'Europe/Lisbon',
+    trace: 'retain-on-failure',
+    screenshot: 'only-on-failure',
+    launchOptions: {
+      executablePath,
+      args: [
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-quic',
+        '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+      ],
+    },
+  },
+  projects: [
+    { name: 'phone-light', testMatch: inBrowser, use: { ...phone, colorScheme: 'light' } },
+    { name: 'phone-dark', testMatch: inBrowser, use: { ...phone, colorScheme: 'dark' } },
+    { name: 'desktop-light', testMatch: inBrowser, use: { ...desktop, colorScheme: 'light' } },
+    { name: 'desktop-dark', testMatch: inBrowser, use: { ...desktop, colorScheme: 'dark' } },
+    { name: 'no-javascript', testMatch: inBrowser, use: { ...phone, colorScheme: 'light', javaScriptEnabled: false } },
+    { name: 'node', testMatch: /(openid-client|start)\.spec\.ts/ },
+  ],
+});

@@ -1,0 +1,181 @@
+package config
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/mail"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// check looks at what one key alone does not tell.
+func (c *Config) check(development bool) []Fault {
+	var faults []Fault
+	add := func(key, problem, advice string) {
+		faults = append(faults, Fault{Key: key, Problem: problem, Advice: advice})
+	}
+
+	if !validListen(c.Listen) {
+		add("listen", fmt.Sprintf("is %q", c.Listen), "give an address and a port, as in 127.0.0.1:8080 or :8443")
+	}
+	if c.Metrics.Listen != "" && !validListen(c.Metrics.Listen) {
+		add("metrics.listen", fmt.Sprintf("is %q", c.Metrics.Listen), "give an address and a port, as in 127.0.0.1:9090")
+	}
+	if c.Metrics.Listen != "" && c.Metrics.Listen == c.Listen {
+		add("metrics.listen", "is the same as listen", "give another port, as metrics are not for the public")
+	}
+	if problem := faultOfBaseURL(c.BaseURL); problem != "" {
+		add("base_url", problem, "give an address as in https://login.example.com")
+	}
+	for _, prefix := range c.TrustedProxies {
+		if prefix.Bits() == 0 {
+			add("trusted_proxies", "trusts every address there is", "name the networks of your own proxies only, else anyone can claim any address")
+		}
+	}
+
+	databaseOK := validDatabase(c.Database.URL.Reveal())
+	if !databaseOK {
+		add("database.url", "is not a database address", "give sqlite: with an absolute path, or postgres://user:password@host/name")
+	}
+	switch store := c.KeyStore.URL.Reveal(); {
+	case store == "" && databaseOK:
+		add("key_store.url", "is missing", "give a database of its own that all nodes reach, as the database is PostgreSQL")
+	case store == "":
+	case !validDatabase(store):
+		add("key_store.url", "is not a database address", "give sqlite: with an absolute path, or postgres://user:password@host/name")
+	case sameDatabase(store, c.Database.URL.Reveal()):
+		add("key_store.url", "is the same database as database.url", "give another one: erasure holds only if keys are backed up apart from what they seal")
+	}
+
+	switch file, value := c.RootKey.File != "", !c.RootKey.Value.IsZero(); {
+	case file && value:
+		add("root_key", "is given twice, as root_key.file and CARDEA_ROOT_KEY_VALUE", "keep one")
+	case !file && !value && !development:
+		add("root_key", "is missing", "set root_key.file to a file with 32 random bytes, or CARDEA_ROOT_KEY_VALUE to 32 random bytes in base64 (openssl rand -base64 32), and keep a copy apart: without it nothing can be read")
+	case value && !isKey(c.RootKey.Value.Reveal()):
+		add("root_key.value", "is not 32 bytes in base64", "make one with: openssl rand -base64 32")
+	}
+
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		missing := "tls.key_file"
+		if c.TLS.CertFile == "" {
+			missing = "tls.cert_file"
+		}
+		add(missing, "is missing", "give both tls.cert_file and tls.key_file, or neither")
+	}
+
+	if c.SMTP.Host != "" {
+		if strings.ContainsAny(c.SMTP.Host, ":/@ []") && net.ParseIP(c.SMTP.Host) == nil {
+			add("smtp.host", fmt.Sprintf("is %q", c.SMTP.Host), "give the host's name alone, and its port as smtp.port")
+		}
+		if _, err := mail.ParseAddress(c.SMTP.From); err != nil {
+			add("smtp.from", "is not a sender's address", "give one, as in Cardea <no-reply@example.com>")
+		}
+		if (c.SMTP.User == "") != c.SMTP.Password.IsZero() {
+			missing := "smtp.password"
+			if c.SMTP.User == "" {
+				missing = "smtp.user"
+			}
+			add(missing, "is missing", "give both smtp.user and smtp.password, or neither")
+		}
+	}
+	return faults
+}
+
+func validListen(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return false
+	}
+	return !strings.ContainsAny(host, " /@")
+}
+
+// faultOfBaseURL says what is wrong with a base URL, "" if nothing is or
+// there is none.
+func faultOfBaseURL(base string) string {
+	if base == "" {
+		return ""
+	}
+	parsed, err := url.Parse(base)
+	switch {
+	case err != nil || parsed.Hostname() == "" || parsed.User != nil || parsed.RawQuery != "" || parsed.ForceQuery || parsed.Fragment != "" || strings.HasSuffix(base, "#"):
+		return fmt.Sprintf("is %q, not a plain web address", base)
+	case parsed.Path != "":
+		return fmt.Sprintf("is %q and has a path or ends in a slash", base)
+	case parsed.Host != strings.ToLower(parsed.Host):
+		return fmt.Sprintf("is %q, not in lower case", base)
+	case parsed.Scheme == "https", parsed.Scheme == "http" && loopbackHost(parsed.Hostname()):
+		return ""
+	}
+	return fmt.Sprintf("is %q, not https", base)
+}
+
+func loopbackHost(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.Unmap().IsLoopback()
+	}
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
+
+func validDatabase(address string) bool {
+	if path, found := strings.CutPrefix(address, "sqlite:"); found {
+		return filepath.IsAbs(path) && !strings.ContainsAny(path, "?#")
+	}
+	parsed, err := url.Parse(address)
+	return err == nil && (parsed.Scheme == "postgres" || parsed.Scheme == "postgresql") && len(parsed.Path) > 1
+}
+
+// sameDatabase tells whether two addresses lead to one database, as far as can
+// be seen.
+func sameDatabase(a, b string) bool {
+	pathA, sqliteA := strings.CutPrefix(a, "sqlite:")
+	pathB, sqliteB := strings.CutPrefix(b, "sqlite:")
+	if sqliteA || sqliteB {
+		return sqliteA && sqliteB && filepath.Clean(pathA) == filepath.Clean(pathB)
+	}
+	parsedA, errA := url.Parse(a)
+	parsedB, errB := url.Parse(b)
+	return errA == nil && errB == nil && strings.EqualFold(parsedA.Host, parsedB.Host) && parsedA.Path == parsedB.Path
+}
+
+func isKey(text string) bool {
+	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+		if key, err := encoding.DecodeString(text); err == nil && len(key) == 32 {
+			return true
+		}
+	}
+	return false
+}
+
+// Warnings tells what is allowed and yet worth a second look.
+func (c *Config) Warnings() []string {
+	var warnings []string
+	if !loopbackListen(c.Listen) && !c.TLS.Enabled() && len(c.TrustedProxies) == 0 {
+		warnings = append(warnings, "listen: "+c.Listen+" is open to the network without TLS, and no trusted_proxies are named; passwords would travel in the clear")
+	}
+	if c.Metrics.Listen != "" && !loopbackListen(c.Metrics.Listen) {
+		warnings = append(warnings, "metrics.listen: "+c.Metrics.Listen+" is open to the network, and metrics ask for no authentication")
+	}
+	if c.SMTP.Host == "" {
+		warnings = append(warnings, "smtp.host: no mail server is set; codes and notices cannot be sent")
+	}
+	if c.SMTP.Host != "" && c.SMTP.TLS == "none" && !loopbackHost(c.SMTP.Host) {
+		warnings = append(warnings, "smtp.tls: mail with codes in it goes to "+c.SMTP.Host+" in the clear")
+	}
+	if c.BreachedPasswordsFile == "" {
+		warnings = append(warnings, "breached_passwords_file: not set; only common passwords are refused, not breached ones")
+	}
+	return warnings
+}
+
+func loopbackListen(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && loopbackHost(host)
+}

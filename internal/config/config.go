@@ -1,0 +1,105 @@
+// Package config reads the settings of an installation: one YAML file, each
+// key of which can also be given as an environment variable, which then counts
+// more. `database.url` is CARDEA_DATABASE_URL.
+//
+// It is strict. Unknown keys, misspelt variables, values of the wrong type and
+// missing secrets stop the start, all of them listed at once, each with what
+// to do. Settings of tenants are not here: those are data.
+//
+// The struct tags of Config are the one source of names, defaults and
+// explanations; Reference prints them, so that documentation cannot differ.
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is an installation's settings. Its tags say: yaml, the key;
+// default, the value where none is given; doc, what it is for; enum, the
+// values allowed; min and max, the bounds; env "only", that it must not stand
+// in the file.
+type Config struct {
+	Listen                string         `yaml:"listen" default:"127.0.0.1:8080" doc:"Address and port that serve customers and applications."`
+	AdminSocket           string         `yaml:"admin_socket" doc:"Unix socket through which the commands of this machine reach the server. Empty means cardea.sock in the data folder."`
+	DataDir               string         `yaml:"data_dir" default:"/var/lib/cardea" doc:"Folder for the SQLite databases and the admin socket."`
+	BaseURL               string         `yaml:"base_url" doc:"Public address under which tenants without a host of their own are served, as <base_url>/t/<tenant>. Empty means that each tenant needs its own host."`
+	TrustedProxies        []netip.Prefix `yaml:"trusted_proxies" doc:"Networks of the reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, as in 10.0.0.0/8."`
+	ShutdownGrace         time.Duration  `yaml:"shutdown_grace" default:"20s" min:"0s" max:"10m" doc:"How long requests in progress may take to finish when the server stops."`
+	BreachedPasswordsFile string         `yaml:"breached_passwords_file" doc:"Sorted list of the SHA-1 hashes of breached passwords, as Have I Been Pwned offers it. Empty means that only the built-in list of common passwords is checked."`
+
+	Database Database `yaml:"database"`
+	KeyStore KeyStore `yaml:"key_store"`
+	RootKey  RootKey  `yaml:"root_key"`
+	TLS      TLS      `yaml:"tls"`
+	SMTP     SMTP     `yaml:"smtp"`
+	Log      Log      `yaml:"log"`
+	Metrics  Metrics  `yaml:"metrics"`
+	Hashing  Hashing  `yaml:"hashing"`
+	Limits   Limits   `yaml:"limits"`
+}
+
+// Database says where everything but customers' keys is kept.
+type Database struct {
+	URL            Secret `yaml:"url" doc:"sqlite:/absolute/path.db or postgres://user:password@host/name. Empty means cardea.db in the data folder."`
+	MaxConnections int    `yaml:"max_connections" default:"16" min:"2" max:"1000" doc:"Connections that this node holds to PostgreSQL, or readers of SQLite."`
+}
+
+// KeyStore says where customers' keys are kept.
+type KeyStore struct {
+	URL Secret `yaml:"url" doc:"Database of its own for customers' keys, backed up apart from the other for at most 30 days, written as database.url. Empty means keys.db in the data folder, where the database is SQLite too."`
+}
+
+// RootKey says where the key is from that all others are wrapped with. The
+// server needs exactly one of the two.
+type RootKey struct {
+	File  string `yaml:"file" doc:"File that holds the root key: 32 bytes, raw or in base64. Exactly one of root_key.file and CARDEA_ROOT_KEY_VALUE is needed."`
+	Value Secret `yaml:"value" env:"only" doc:"The root key itself: 32 bytes in base64."`
+}
+
+// TLS says how the public address is encrypted, where no proxy does that.
+type TLS struct {
+	CertFile   string `yaml:"cert_file" doc:"Certificate chain in PEM. Read again when it changes."`
+	KeyFile    string `yaml:"key_file" doc:"Private key of the certificate in PEM."`
+	MinVersion string `yaml:"min_version" default:"1.2" enum:"1.2,1.3" doc:"Lowest version of TLS that is spoken, in quotes."`
+}
+
+// Enabled tells whether the server itself speaks TLS.
+func (t TLS) Enabled() bool { return t.CertFile != "" }
+
+// SMTP says how mail is sent.
+type SMTP struct {
+	Host     string `yaml:"host" doc:"Mail server. Empty means that no mail can be sent."`
+	Port     int    `yaml:"port" default:"587" min:"1" max:"65535" doc:"Port of the mail server."`
+	User     string `yaml:"user" doc:"User name there, if it asks for one."`
+	Password Secret `yaml:"password" doc:"Password for that user name."`
+	TLS      string `yaml:"tls" default:"starttls" enum:"starttls,tls,none" doc:"Encryption: starttls (must succeed), tls (from the first byte, often port 465), or none."`
+	From     string `yaml:"from" doc:"Sender of brands that have none of their own, as in Cardea <no-reply@example.com>."`
+}
+
+// Log says what is logged, on standard error.
+type Log struct {
+	Level  string `yaml:"level" default:"info" enum:"debug,info,warn,error" doc:"Least level that is logged."`
+	Format string `yaml:"format" default:"json" enum:"json,text" doc:"json for machines, text for people."`
+}
+
+// Metrics says where Prometheus reads.
+type Metrics struct {
+	Listen string `yaml:"listen" doc:"Address and port that serve /metrics, without authentication. Empty means none."`
+}
+
+// Hashing bounds what password hashing takes.
+type Hashing struct {
+	MaxConcurrent  int `yaml:"max_concurrent" default:"0" min:"0" max:"1024" doc:"Passwords hashed at the same time. 0 means one for each processor."`
+	QueueLength    int `yaml:"queue_length" default:"512" min:"1" max:"100000" doc:"Sign-ins that wait for a hash before further ones are answered with 503."`
+	MemoryLimitMiB int `yaml:"memory_limit_mib" default:"192" min:"32" max:"1048576" doc:"Memory, in MiB, that hashes in progress take together at most."`
+}
+
+// Limits bounds what one request takes.
+type Limits struct {
+	MaxBodyBytes   int64         `yaml:"max_body_bytes" default:"65536" min:"4096" max:"16777216" doc:"Largest body of a request, in bytes."`
+	MaxHeaderBytes int           `yaml:"max_header_bytes" default:"16384" min:"4096" max:"1048576" doc:"Largest header of a request, in bytes."`
+	ReadTimeout    time.Duration `yaml:"read_timeout" default:"10s" min:"1s" max:"10m" doc:"How long a request may take to arrive."`
+	WriteTimeout   time.Duration `yaml:"write_timeout" default:"30s" min:"1s" max:"10m" doc:"How long a request may take from its header's arrival to the end of its answer."`
+	IdleTimeout    time.Duration `yaml:"idle_timeout" default:"2m" min:"1s" max:"1h" doc:"How long a connection stays open without a request."`
+}

@@ -1,0 +1,435 @@
+// Package customer owns the directory: the people who hold an account, the
+// identifiers that find them and their profiles.
+//
+// What a customer's status lets him do stands in status.go. Identifiers' values
+// and profiles are sealed with the customer's own key; an identifier finds a
+// customer by its keyed hash, and only while it is verified: the holder row
+// belongs to the customer who proved the address, unverified ones live with
+// the customer, find nobody and are in nobody's way (DESIGN.md, rule 6).
+//
+// A customer has two counters. The version orders the customer's events and is
+// bumped by every transaction that appends one; the revision is what editors
+// of the record compare. The security epoch rises with every change of what
+// lets the customer in or keeps him out: proofs, sessions and device cookies
+// from an older epoch are void.
+package customer
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/cardea-id/cardea/internal/clock"
+	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/identifier"
+	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/sqldb"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Migrations returns the tables that this package owns.
+func Migrations() sqldb.MigrationSet {
+	return sqldb.MigrationSet{Package: "customer", FS: migrations}
+}
+
+var (
+	// ErrNotFound says that the tenant has no such customer.
+	ErrNotFound = errors.New("the tenant has no such customer")
+	// ErrTaken says that a verified identifier belongs to another customer.
+	ErrTaken = errors.New("the identifier belongs to another customer")
+	// ErrChanged says that the customer was changed since he was read.
+	ErrChanged = errors.New("the customer was changed by somebody else since he was read; read him again")
+	// ErrErased says that the customer was erased.
+	ErrErased = errors.New("the customer was erased")
+	// ErrNotAllowed says that the customer's status does not take this change.
+	ErrNotAllowed = errors.New("the customer's status does not allow this")
+)
+
+// Customer is one account with all that is known of it.
+type Customer struct {
+	ID          id.Customer
+	Tenant      id.Tenant
+	Status      Status
+	Reason      string // why the status is what it is, in the operator's words
+	Version     int64
+	Revision    int64
+	Epoch       int64
+	Profile     map[string]any // by claim name, as the tenant's schema declares
+	Identifiers []Identifier   // oldest first
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+}
+
+// Identifier is one address of a customer.
+type Identifier struct {
+	ID         id.Identifier
+	Kind       identifier.Kind
+	Key        string // normalised
+	Display    string // as it was typed
+	Verified   bool
+	VerifiedAt time.Time
+	CreatedAt  time.Time
+}
+
+// Primary returns the customer's address of a kind that messages go to: the
+// oldest verified one, else the oldest.
+func (c *Customer) Primary(kind identifier.Kind) (Identifier, bool) {
+	var first *Identifier
+	for i := range c.Identifiers {
+		it := &c.Identifiers[i]
+		if it.Kind != kind {
+			continue
+		}
+		if it.Verified {
+			return *it, true
+		}
+		if first == nil {
+			first = it
+		}
+	}
+	if first == nil {
+		return Identifier{}, false
+	}
+	return *first, true
+}
+
+// Options are what a Directory works with.
+type Options struct {
+	DB     *sqldb.DB
+	Ring   *keyring.Ring
+	Log    *event.Log
+	Clock  clock.Clock
+	Random io.Reader
+	// Erasers delete what the other capabilities keep of a customer. They join
+	// the transaction that erases him and may be run again.
+	Erasers []func(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer) error
+}
+
+// Directory reads and changes customers.
+type Directory struct{ Options }
+
+// New returns the directory.
+func New(o Options) *Directory { return &Directory{Options: o} }
+
+// NewCustomer describes an account to be made.
+type NewCustomer struct {
+	Tenant      id.Tenant
+	Customer    id.Customer // minted before, so that its key could be made
+	Identifiers []NewIdentifier
+	Profile     map[string]any
+	Actor       string // who made it: the customer himself when empty
+}
+
+// NewIdentifier is an address of an account to be made.
+type NewIdentifier struct {
+	identifier.Normalised
+	Verified bool
+}
+
+// Create makes an account as part of tx. When a verified identifier belongs to
+// somebody else it returns ErrTaken, and the transaction must be given up.
+func (d *Directory) Create(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Customer, n NewCustomer) error {
+	profile, err := sealProfile(key, n.Tenant, n.Customer, n.Profile)
+	if err != nil {
+		return err
+	}
+	made, err := tx.Exec(`INSERT INTO customer (tenant, customer, status, reason, version, revision, epoch, profile, created_at, updated_at)
+		VALUES ($1, $2, $3, '', 0, 1, 1, $4, $5, $5) ON CONFLICT DO NOTHING`, n.Tenant, n.Customer, Active, profile, tx.Now())
+	if err != nil {
+		return fmt.Errorf("insert the customer: %w", err)
+	}
+	if made == 0 {
+		return ErrTaken // the minted id was used: this sign-up has been finished before
+	}
+	kinds := make([]string, 0, len(n.Identifiers))
+	values := make(map[string]string, len(n.Identifiers))
+	for _, it := range n.Identifiers {
+		if _, err := d.insertIdentifier(tx, keys, key, n.Tenant, n.Customer, it); err != nil {
+			return err
+		}
+		kinds = append(kinds, string(it.Kind))
+		values[string(it.Kind)] = it.Display
+	}
+	actor := n.Actor
+	if actor == "" {
+		actor = string(n.Customer)
+	}
+	return d.Log.Append(tx, event.Event{Tenant: n.Tenant, Customer: n.Customer, Type: "customer.created", Actor: actor,
+		Data: map[string]any{"identifiers": kinds}, Personal: values, Sealer: key})
+}
+
+func (d *Directory) insertIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Customer, tenant id.Tenant, customer id.Customer, n NewIdentifier) (id.Identifier, error) {
+	lookup := keys.Lookup(string(n.Kind), n.Key)[0]
+	made := id.New[id.Identifier](tx.Now(), d.Random)
+	value, err := sealValue(key, tenant, customer, made, n.Normalised)
+	if err != nil {
+		return "", err
+	}
+	verifiedAt := time.Time{}
+	if n.Verified {
+		verifiedAt = tx.Now()
+		if err := hold(tx, keys, tenant, customer, made, n.Normalised); err != nil {
+			return "", err
+		}
+	}
+	inserted, err := tx.Exec(`INSERT INTO customer_identifier (tenant, customer, identifier, kind, lookup, value, verified, verified_at, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
+		tenant, customer, made, n.Kind, lookup, value, n.Verified, verifiedAt, tx.Now())
+	if err != nil {
+		return "", fmt.Errorf("insert the identifier: %w", err)
+	}
+	if inserted == 0 {
+		return "", ErrTaken // the customer has it already
+	}
+	return made, nil
+}
+
+// hold gives a verified identifier to a customer. While the tenant's look-up
+// key is being rotated an older hash may be the one that is held.
+func hold(tx *sqldb.Tx, keys *keyring.Tenant, tenant id.Tenant, customer id.Customer, it id.Identifier, n identifier.Normalised) error {
+	lookups := keys.Lookup(string(n.Kind), n.Key)
+	for _, old := range lookups[1:] {
+		var holder id.Customer
+		err := tx.QueryRow(`SELECT customer FROM identifier_holder WHERE tenant = $1 AND kind = $2 AND lookup = $3`, tenant, n.Kind, old).Scan(&holder)
+		if err == nil && holder != customer {
+			return ErrTaken
+		}
+		if err != nil && !errors.Is(err, sqldb.ErrNoRows) {
+			return fmt.Errorf("look for the identifier's holder: %w", err)
+		}
+	}
+	held, err := tx.Exec(`INSERT INTO identifier_holder (tenant, kind, lookup, customer, identifier) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+		tenant, n.Kind, lookups[0], customer, it)
+	if err != nil {
+		return fmt.Errorf("hold the identifier: %w", err)
+	}
+	if held == 0 {
+		return ErrTaken
+	}
+	return nil
+}
+
+// Find returns the customer who has proved that an identifier is his. Only
+// what is verified finds anybody.
+func (d *Directory) Find(ctx context.Context, tenant id.Tenant, keys *keyring.Tenant, n identifier.Normalised) (id.Customer, bool, error) {
+	for _, lookup := range keys.Lookup(string(n.Kind), n.Key) {
+		var holder id.Customer
+		err := d.DB.QueryRow(ctx, `SELECT customer FROM identifier_holder WHERE tenant = $1 AND kind = $2 AND lookup = $3`, tenant, n.Kind, lookup).Scan(&holder)
+		if err == nil {
+			return holder, true, nil
+		}
+		if !errors.Is(err, sqldb.ErrNoRows) {
+			return "", false, fmt.Errorf("find the customer: %w", err)
+		}
+	}
+	return "", false, nil
+}
+
+// Get returns a customer. It returns ErrErased for one who was erased.
+func (d *Directory) Get(ctx context.Context, tenant id.Tenant, customer id.Customer) (*Customer, error) {
+	c := &Customer{ID: customer, Tenant: tenant}
+	var profile []byte
+	type sealedIdentifier struct {
+		Identifier
+		sealed []byte
+	}
+	var sealed []sealedIdentifier
+	batch := d.DB.Batch()
+	found := batch.QueueRow(`SELECT status, reason, version, revision, epoch, profile, created_at, updated_at FROM customer WHERE tenant = $1 AND customer = $2`,
+		[]any{tenant, customer}, &c.Status, &c.Reason, &c.Version, &c.Revision, &c.Epoch, &profile, &c.CreatedAt, &c.UpdatedAt)
+	batch.Queue(`SELECT identifier, kind, value, verified, verified_at, created_at FROM customer_identifier WHERE tenant = $1 AND customer = $2 ORDER BY identifier`,
+		[]any{tenant, customer}, func(row sqldb.Scanner) error {
+			var it sealedIdentifier
+			err := row.Scan(&it.ID, &it.Kind, &it.sealed, &it.Verified, &it.VerifiedAt, &it.CreatedAt)
+			sealed = append(sealed, it)
+			return err
+		})
+	if err := batch.Run(ctx); err != nil {
+		return nil, fmt.Errorf("read the customer: %w", err)
+	}
+	if !*found {
+		return nil, ErrNotFound
+	}
+	if c.Status == Erased {
+		return nil, ErrErased
+	}
+	key, err := d.Key(ctx, tenant, customer)
+	if err != nil {
+		return nil, err
+	}
+	if c.Profile, err = openProfile(key, tenant, customer, profile); err != nil {
+		return nil, err
+	}
+	for _, it := range sealed {
+		if it.Key, it.Display, err = openValue(key, tenant, customer, it.ID, it.sealed); err != nil {
+			return nil, err
+		}
+		c.Identifiers = append(c.Identifiers, it.Identifier)
+	}
+	return c, nil
+}
+
+// Key returns the key of a customer, or ErrErased when it was destroyed.
+func (d *Directory) Key(ctx context.Context, tenant id.Tenant, customer id.Customer) (*keyring.Customer, error) {
+	key, err := d.Ring.Customer(ctx, tenant, customer)
+	if errors.Is(err, keyring.ErrErased) {
+		return nil, ErrErased
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the customer's key: %w", err)
+	}
+	return key, nil
+}
+
+// SetProfile replaces a customer's profile as part of tx. The revision is the
+// one that the caller has read.
+func (d *Directory) SetProfile(tx *sqldb.Tx, key *keyring.Customer, tenant id.Tenant, customer id.Customer, revision int64, profile map[string]any, actor string) error {
+	sealed, err := sealProfile(key, tenant, customer, profile)
+	if err != nil {
+		return err
+	}
+	changed, err := tx.Exec(`UPDATE customer SET profile = $4, revision = revision + 1, updated_at = $5
+		WHERE tenant = $1 AND customer = $2 AND revision = $3 AND status <> 'erased'`, tenant, customer, revision, sealed, tx.Now())
+	if err != nil {
+		return fmt.Errorf("store the profile: %w", err)
+	}
+	if changed == 0 {
+		return ErrChanged
+	}
+	names := make([]string, 0, len(profile))
+	for name := range profile {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return d.Log.Append(tx, event.Event{Tenant: tenant, Customer: customer, Type: "customer.profile.changed", Actor: actor,
+		Data: map[string]any{"attributes": names}, Personal: profile, Sealer: key})
+}
+
+// AddIdentifier gives a customer an address as part of tx. A verified one must
+// have no holder, else ErrTaken; an unverified one finds nobody until
+// VerifyIdentifier.
+func (d *Directory) AddIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Customer, tenant id.Tenant, customer id.Customer, n NewIdentifier, actor string) (id.Identifier, error) {
+	made, err := d.insertIdentifier(tx, keys, key, tenant, customer, n)
+	if err != nil {
+		return "", err
+	}
+	if err := d.identifiersChanged(tx, tenant, customer, n.Verified); err != nil {
+		return "", err
+	}
+	return made, d.Log.Append(tx, event.Event{Tenant: tenant, Customer: customer, Type: "customer.identifier.added", Actor: actor,
+		Data: map[string]any{"identifier": made, "kind": n.Kind, "verified": n.Verified}, Personal: map[string]string{"value": n.Display}, Sealer: key})
+}
+
+// VerifyIdentifier records that the customer has proved an address that he has,
+// given as it is normalised so that a proof of one never verifies another. The
+// address must have no other holder, else ErrTaken.
+func (d *Directory) VerifyIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, tenant id.Tenant, customer id.Customer, n identifier.Normalised, actor string) error {
+	var it id.Identifier
+	err := tx.QueryRow(`UPDATE customer_identifier SET verified = $5, verified_at = $6
+		WHERE tenant = $1 AND customer = $2 AND kind = $3 AND lookup = $4 RETURNING identifier`,
+		tenant, customer, n.Kind, keys.Lookup(string(n.Kind), n.Key)[0], true, tx.Now()).Scan(&it)
+	if errors.Is(err, sqldb.ErrNoRows) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("verify the identifier: %w", err)
+	}
+	if err := hold(tx, keys, tenant, customer, it, n); err != nil {
+		return err
+	}
+	if err := d.identifiersChanged(tx, tenant, customer, true); err != nil {
+		return err
+	}
+	return d.Log.Append(tx, event.Event{Tenant: tenant, Customer: customer, Type: "customer.identifier.verified", Actor: actor,
+		Data: map[string]any{"identifier": it, "kind": n.Kind}})
+}
+
+// RemoveIdentifier takes an address from a customer as part of tx.
+func (d *Directory) RemoveIdentifier(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, it id.Identifier, actor string) error {
+	var kind identifier.Kind
+	var lookup []byte
+	var verified bool
+	err := tx.QueryRow(`DELETE FROM customer_identifier WHERE tenant = $1 AND customer = $2 AND identifier = $3 RETURNING kind, lookup, verified`,
+		tenant, customer, it).Scan(&kind, &lookup, &verified)
+	if errors.Is(err, sqldb.ErrNoRows) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("remove the identifier: %w", err)
+	}
+	tx.Queue(`DELETE FROM identifier_holder WHERE tenant = $1 AND kind = $2 AND lookup = $3 AND customer = $4`, tenant, kind, lookup, customer)
+	if err := d.identifiersChanged(tx, tenant, customer, verified); err != nil {
+		return err
+	}
+	return d.Log.Append(tx, event.Event{Tenant: tenant, Customer: customer, Type: "customer.identifier.removed", Actor: actor,
+		Data: map[string]any{"identifier": it, "kind": kind}})
+}
+
+// identifiersChanged counts a change of a customer's addresses. One that lets
+// the customer in, or no longer does, raises the security epoch.
+func (d *Directory) identifiersChanged(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, security bool) error {
+	rise := 0
+	if security {
+		rise = 1
+	}
+	tx.Queue(`UPDATE customer SET revision = revision + 1, epoch = epoch + $3, updated_at = $4 WHERE tenant = $1 AND customer = $2`,
+		tenant, customer, rise, tx.Now())
+	return nil
+}
+
+func sealProfile(key *keyring.Customer, tenant id.Tenant, customer id.Customer, profile map[string]any) ([]byte, error) {
+	if profile == nil {
+		profile = map[string]any{}
+	}
+	text, err := json.Marshal(profile)
+	if err != nil {
+		return nil, fmt.Errorf("write the profile: %w", err)
+	}
+	return key.SealField("customer", "profile", string(tenant)+"/"+string(customer), text)
+}
+
+func openProfile(key *keyring.Customer, tenant id.Tenant, customer id.Customer, sealed []byte) (map[string]any, error) {
+	text, err := key.OpenField("customer", "profile", string(tenant)+"/"+string(customer), sealed)
+	if err != nil {
+		return nil, fmt.Errorf("open the profile of %s: %w", customer, err)
+	}
+	var profile map[string]any
+	if err := json.Unmarshal(text, &profile); err != nil {
+		return nil, fmt.Errorf("read the profile of %s: %w", customer, err)
+	}
+	return profile, nil
+}
+
+// sealedValue is what is sealed of an identifier.
+type sealedValue struct {
+	Key     string `json:"key"`
+	Display string `json:"display"`
+}
+
+func sealValue(key *keyring.Customer, tenant id.Tenant, customer id.Customer, it id.Identifier, n identifier.Normalised) ([]byte, error) {
+	text, err := json.Marshal(sealedValue{Key: n.Key, Display: n.Display})
+	if err != nil {
+		return nil, fmt.Errorf("write the identifier: %w", err)
+	}
+	return key.SealField("customer_identifier", "value", string(tenant)+"/"+string(customer)+"/"+string(it), text)
+}
+
+func openValue(key *keyring.Customer, tenant id.Tenant, customer id.Customer, it id.Identifier, sealed []byte) (normalised, display string, err error) {
+	text, err := key.OpenField("customer_identifier", "value", string(tenant)+"/"+string(customer)+"/"+string(it), sealed)
+	if err != nil {
+		return "", "", fmt.Errorf("open an identifier of %s: %w", customer, err)
+	}
+	var value sealedValue
+	if err := json.Unmarshal(text, &value); err != nil {
+		return "", "", fmt.Errorf("read an identifier of %s: %w", customer, err)
+	}
+	return value.Key, value.Display, nil
+}

@@ -1,0 +1,204 @@
+package customer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/sqldb"
+)
+
+// Status is where a customer is in the life of an account.
+type Status string
+
+const (
+	Active    Status = "active"
+	Locked    Status = "locked"    // shut for safety: by an operator or after an attack
+	Suspended Status = "suspended" // shut by the business
+	Erased    Status = "erased"    // nothing is left but the fact
+)
+
+// MaySignIn tells whether a customer who proves himself is let in.
+func (s Status) MaySignIn() bool { return s == Active }
+
+// MayUseTokens tells whether sessions, refresh tokens and access tokens of the
+// customer are good.
+func (s Status) MayUseTokens() bool { return s == Active }
+
+// transitions says which status may follow which.
+var transitions = map[Status][]Status{
+	Active:    {Locked, Suspended},
+	Locked:    {Active, Suspended},
+	Suspended: {Active, Locked},
+}
+
+// State is what the hot paths need to know of a customer.
+type State struct {
+	Found   bool
+	Status  Status
+	Epoch   int64
+	Version int64
+}
+
+// QueueState reads a customer's state with batch. It is filled in once the
+// batch has run; a customer who does not exist is not Found.
+func (d *Directory) QueueState(batch *sqldb.Batch, tenant id.Tenant, customer id.Customer) *State {
+	state := &State{}
+	batch.Queue(`SELECT status, epoch, version FROM customer WHERE tenant = $1 AND customer = $2`, []any{tenant, customer},
+		func(row sqldb.Scanner) error {
+			state.Found = true
+			return row.Scan(&state.Status, &state.Epoch, &state.Version)
+		})
+	return state
+}
+
+// State reads a customer's state.
+func (d *Directory) State(ctx context.Context, tenant id.Tenant, customer id.Customer) (State, error) {
+	batch := d.DB.Batch()
+	state := d.QueueState(batch, tenant, customer)
+	if err := batch.Run(ctx); err != nil {
+		return State{}, fmt.Errorf("read the customer's state: %w", err)
+	}
+	return *state, nil
+}
+
+type heldKey struct {
+	tenant   id.Tenant
+	customer id.Customer
+}
+
+// Hold bumps a customer's version as part of tx and returns the state that
+// then holds until tx commits: no other transaction that bumps it can come
+// between. It does so once a transaction; Version is the new one.
+func (d *Directory) Hold(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer) (State, error) {
+	held := tx.Local(heldKey{tenant, customer}, func() any { return &State{} }).(*State)
+	if held.Found {
+		return *held, nil
+	}
+	err := tx.QueryRow(`UPDATE customer SET version = version + 1 WHERE tenant = $1 AND customer = $2 RETURNING status, epoch, version`,
+		tenant, customer).Scan(&held.Status, &held.Epoch, &held.Version)
+	if errors.Is(err, sqldb.ErrNoRows) {
+		return State{}, ErrNotFound
+	}
+	if err != nil {
+		return State{}, fmt.Errorf("hold the customer: %w", err)
+	}
+	held.Found = true
+	return *held, nil
+}
+
+// Bump bumps a customer's version as part of tx, once a transaction, and
+// returns the new one. It is how internal/event orders a customer's events.
+func (d *Directory) Bump(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer) (int64, error) {
+	state, err := d.Hold(tx, tenant, customer)
+	return state.Version, err
+}
+
+// RaiseEpoch voids, as part of tx, the proofs, sessions and device cookies
+// that a customer has. It returns the new epoch.
+func (d *Directory) RaiseEpoch(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer) (int64, error) {
+	var epoch int64
+	err := tx.QueryRow(`UPDATE customer SET epoch = epoch + 1, updated_at = $3 WHERE tenant = $1 AND customer = $2 RETURNING epoch`,
+		tenant, customer, tx.Now()).Scan(&epoch)
+	if errors.Is(err, sqldb.ErrNoRows) {
+		return 0, ErrNotFound
+	}
+	if err != nil {
+		return 0, fmt.Errorf("raise the customer's epoch: %w", err)
+	}
+	return epoch, nil
+}
+
+// SetStatus moves a customer to another status, which voids what lets him in.
+// To set the status that he has changes nothing.
+func (d *Directory) SetStatus(ctx context.Context, tenant id.Tenant, customer id.Customer, status Status, reason, actor string) error {
+	return d.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		state, err := d.Hold(tx, tenant, customer)
+		if err != nil {
+			return err
+		}
+		if state.Status == status {
+			return nil
+		}
+		allowed := false
+		for _, next := range transitions[state.Status] {
+			allowed = allowed || next == status
+		}
+		if !allowed {
+			return fmt.Errorf("%w: from %s to %s", ErrNotAllowed, state.Status, status)
+		}
+		tx.Queue(`UPDATE customer SET status = $3, reason = $4, revision = revision + 1, epoch = epoch + 1, updated_at = $5 WHERE tenant = $1 AND customer = $2`,
+			tenant, customer, status, reason, tx.Now())
+		return d.Log.Append(tx, event.Event{Tenant: tenant, Customer: customer, Type: "customer.status.changed", Actor: actor,
+			Data: map[string]any{"from": state.Status, "to": status}})
+	})
+}
+
+// Erase destroys a customer: first the key, on the key store's ledger, so that
+// nothing sealed with it can be read again anywhere, then the rows. It may be
+// run again after an interruption and for somebody already erased.
+func (d *Directory) Erase(ctx context.Context, tenant id.Tenant, customer id.Customer, actor string) error {
+	state, err := d.State(ctx, tenant, customer)
+	if err != nil {
+		return err
+	}
+	if !state.Found {
+		return ErrNotFound
+	}
+	if err := d.Ring.Erase(ctx, tenant, customer); err != nil {
+		return fmt.Errorf("destroy the customer's key: %w", err)
+	}
+	return d.eraseRows(ctx, tenant, customer, actor)
+}
+
+// FinishErasure removes the rows of a customer whose key has been destroyed:
+// what a crash left of an erasure, or what a restored backup brought back. It
+// does nothing for a customer who is not there or already erased.
+func (d *Directory) FinishErasure(ctx context.Context, tenant id.Tenant, customer id.Customer) error {
+	state, err := d.State(ctx, tenant, customer)
+	if err != nil || !state.Found || state.Status == Erased {
+		return err
+	}
+	return d.eraseRows(ctx, tenant, customer, "system")
+}
+
+func (d *Directory) eraseRows(ctx context.Context, tenant id.Tenant, customer id.Customer, actor string) error {
+	return d.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		state, err := d.Hold(tx, tenant, customer)
+		if err != nil {
+			return err
+		}
+		if state.Status == Erased {
+			return nil
+		}
+		rows, err := tx.Query(`DELETE FROM customer_identifier WHERE tenant = $1 AND customer = $2 RETURNING kind, lookup, verified`, tenant, customer)
+		if err != nil {
+			return fmt.Errorf("erase the identifiers: %w", err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var kind string
+			var lookup []byte
+			var verified bool
+			if err := rows.Scan(&kind, &lookup, &verified); err != nil {
+				return fmt.Errorf("erase an identifier: %w", err)
+			}
+			if verified {
+				tx.Queue(`DELETE FROM identifier_holder WHERE tenant = $1 AND kind = $2 AND lookup = $3 AND customer = $4`, tenant, kind, lookup, customer)
+			}
+		}
+		if err := rows.Err(); err != nil {
+			return fmt.Errorf("erase the identifiers: %w", err)
+		}
+		for _, erase := range d.Erasers {
+			if err := erase(tx, tenant, customer); err != nil {
+				return err
+			}
+		}
+		tx.Queue(`UPDATE customer SET status = 'erased', reason = '', profile = NULL, revision = revision + 1, epoch = epoch + 1, updated_at = $3 WHERE tenant = $1 AND customer = $2`,
+			tenant, customer, tx.Now())
+		return d.Log.Append(tx, event.Event{Tenant: tenant, Customer: customer, Type: "customer.erased", Actor: actor})
+	})
+}

@@ -1,0 +1,395 @@
+package journey
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/budget"
+	"github.com/cardea-id/cardea/internal/clock"
+	"github.com/cardea-id/cardea/internal/credential"
+	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/tenant"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Migrations returns the tables that this package owns.
+func Migrations() sqldb.MigrationSet {
+	return sqldb.MigrationSet{Package: "journey", FS: migrations}
+}
+
+// Applications finds applications.
+type Applications interface {
+	Get(ctx context.Context, tenant id.Tenant, application id.Application) (*application.Application, error)
+}
+
+// Devices tells by which device a customer is known in a browser.
+type Devices interface {
+	// Device returns the device that the device cookie names for customer, ""
+	// when it names none that is still good.
+	Device(ctx context.Context, tenant id.Tenant, customer id.Customer, cookie string) (id.Device, error)
+}
+
+// Subjects finds who is to prove himself again.
+type Subjects interface {
+	// Subject fills in the identifier and the customer of a state from a
+	// customer who is signed in.
+	Subject(ctx context.Context, run *Run, customer id.Customer) error
+}
+
+// Options are what an Engine works with.
+type Options struct {
+	DB           *sqldb.DB
+	Ring         *keyring.Ring
+	Budgets      *budget.Budgets
+	Log          *event.Log
+	Applications Applications
+	Devices      Devices
+	Subjects     Subjects
+	Facts        Facts
+	Kinds        map[string]Step
+	Clock        clock.Clock
+	Random       io.Reader
+}
+
+// Engine leads customers through journeys. It is safe for concurrent use.
+type Engine struct {
+	Options
+	set *Set
+}
+
+// New returns the engine with the journeys that every tenant has.
+func New(o Options) (*Engine, error) {
+	set, err := LoadDefaults(o.Kinds)
+	if err != nil {
+		return nil, fmt.Errorf("the default journeys are wrong: %w", err)
+	}
+	return NewWith(o, set), nil
+}
+
+// NewWith returns an engine with a set of journeys.
+func NewWith(o Options, set *Set) *Engine { return &Engine{Options: o, set: set} }
+
+// Begin opens a journey and returns its first page. It writes nothing.
+func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*View, error) {
+	journey := e.set.journeys[start.Journey]
+	if journey == nil {
+		return nil, fmt.Errorf("there is no journey %q", start.Journey)
+	}
+	run, err := e.newRun(ctx, t, start.Client)
+	if err != nil {
+		return nil, err
+	}
+	run.Application = start.Application
+	run.State = &State{
+		Run:     id.New[id.Run](run.Now, e.Random),
+		Journey: start.Journey,
+		Hash:    e.set.hash,
+		Expires: run.Now.Add(Lifetime).Unix(),
+		Binding: bindingOf(start.Client.Binding),
+		Return:  start.Return,
+		Scopes:  start.Scopes,
+		Hint:    start.LoginHint,
+		Minted:  id.New[id.Customer](run.Now, e.Random),
+	}
+	if start.Application != nil {
+		run.State.Application = start.Application.ID
+	}
+	step := journey.start
+	if signedIn := start.Client.Session; signedIn != nil {
+		run.State.Session = signedIn.ID
+		switch {
+		case start.Journey == "consent":
+			run.State.Customer, run.State.Epoch = signedIn.Customer, signedIn.Epoch
+		case start.Again && start.Journey == "sign-in":
+			// He is to prove himself again: do not ask who he is.
+			if err := e.Subjects.Subject(ctx, run, signedIn.Customer); err != nil {
+				return nil, err
+			}
+			if run.State.Subject != nil {
+				step = journey.steps[step].definition.On["identified"]
+			}
+		}
+	}
+	if err := e.moveTo(ctx, run, start.Journey, step); err != nil {
+		return nil, err
+	}
+	return e.show(ctx, run, nil, nil, false)
+}
+
+// Answer takes what came back with a sealed state. It returns the next page to
+// show, or the journey's end.
+//
+// ErrForged, ErrCrossed, ErrExpired and ErrFinished say that the state cannot
+// go on; Resumable then tells where it came from.
+func (e *Engine) Answer(ctx context.Context, t *tenant.Tenant, sealed string, values url.Values, client Client) (*View, *Finished, error) {
+	run, err := e.newRun(ctx, t, client)
+	if err != nil {
+		return nil, nil, err
+	}
+	if run.State, err = open(run.Keys, sealed); err != nil {
+		return nil, nil, err
+	}
+	if err := run.State.check(client.Binding, e.set.hash, run.Now); err != nil {
+		return nil, nil, err
+	}
+	step := e.set.find(run.State.Journey, run.State.Step)
+	if step == nil {
+		return nil, nil, ErrExpired
+	}
+	if run.State.Application != "" {
+		run.Application, err = e.Applications.Get(ctx, t.ID, run.State.Application)
+		if err != nil {
+			return nil, nil, fmt.Errorf("the application that the journey is for: %w", err)
+		}
+	}
+	run.Config = Config(step.definition.With)
+	if run.Device, err = e.deviceOf(ctx, run); err != nil {
+		return nil, nil, err
+	}
+
+	answer := Answer{Values: values, Choice: values.Get("choose")}
+	limited, err := e.draw(ctx, run, step.step.Guard(run, answer))
+	if err != nil {
+		return nil, nil, err
+	}
+	if limited != nil {
+		view, err := e.show(ctx, run, nil, limited, false)
+		return view, nil, err
+	}
+	result, err := step.step.Answer(ctx, run, answer)
+	if errors.Is(err, credential.ErrBusy) {
+		view, err := e.show(ctx, run, nil, nil, true)
+		return view, nil, err
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if result.outcome == "" {
+		view, err := e.show(ctx, run, result.errors, nil, false)
+		return view, nil, err
+	}
+	return e.follow(ctx, run, step, result)
+}
+
+// Resumable tells, of a state that could not go on, what it was to return to.
+// It is false for a state that is not ours.
+func (e *Engine) Resumable(ctx context.Context, t *tenant.Tenant, sealed string) (Return, bool) {
+	keys, err := e.Ring.Tenant(ctx, t.ID)
+	if err != nil {
+		return Return{}, false
+	}
+	state, err := open(keys, sealed)
+	if err != nil {
+		return Return{}, false
+	}
+	return state.Return, true
+}
+
+func (e *Engine) newRun(ctx context.Context, t *tenant.Tenant, client Client) (*Run, error) {
+	keys, err := e.Ring.Tenant(ctx, t.ID)
+	if err != nil {
+		return nil, fmt.Errorf("read the tenant's keys: %w", err)
+	}
+	return &Run{Tenant: t, Keys: keys, Client: client, Now: e.Clock.Now()}, nil
+}
+
+func (e *Engine) deviceOf(ctx context.Context, run *Run) (id.Device, error) {
+	if run.State.Subject == nil {
+		return "", nil
+	}
+	return e.Devices.Device(ctx, run.Tenant.ID, run.Known(), run.Client.Device)
+}
+
+// follow goes where an outcome leads, through steps that are passed over, and
+// to the end when that is where it leads.
+func (e *Engine) follow(ctx context.Context, run *Run, from *compiledStep, result Result) (*View, *Finished, error) {
+	for {
+		journey, target := split(run.State.Journey, from.definition.On[result.outcome])
+		if err := e.moveTo(ctx, run, journey, target); err != nil {
+			return nil, nil, err
+		}
+		step := e.set.find(run.State.Journey, run.State.Step)
+		finishing, ends := step.step.(Finishing)
+		if !ends {
+			limited, err := e.enter(ctx, run, step.step)
+			if err != nil {
+				return nil, nil, err
+			}
+			view, err := e.show(ctx, run, nil, limited, false)
+			return view, nil, err
+		}
+		finished, next, err := finishing.Finish(ctx, run)
+		if err != nil {
+			return nil, nil, err
+		}
+		if finished != nil {
+			finished.Return, finished.Application = run.State.Return, run.State.Application
+			return nil, finished, nil
+		}
+		from, result = step, next
+	}
+}
+
+// moveTo sets the state's step, following conditions that pass steps over.
+func (e *Engine) moveTo(ctx context.Context, run *Run, journey, step string) error {
+	for {
+		found := e.set.find(journey, step)
+		if found == nil {
+			return fmt.Errorf("there is no step %s/%s", journey, step)
+		}
+		run.State.Journey, run.State.Step, run.Config = journey, step, Config(found.definition.With)
+		if found.when == nil {
+			return nil
+		}
+		holds, err := found.when.holds(ctx, e.Facts, run)
+		if err != nil {
+			return err
+		}
+		if holds {
+			return nil
+		}
+		journey, step = split(journey, found.definition.Else)
+	}
+}
+
+// enter lets a step do what it does when it is reached, if the budget allows.
+func (e *Engine) enter(ctx context.Context, run *Run, step Step) (*Limited, error) {
+	entering, does := step.(Entering)
+	if !does {
+		return nil, nil
+	}
+	limited, err := e.draw(ctx, run, entering.EnterGuard(run))
+	if err != nil || limited != nil {
+		return limited, err
+	}
+	return nil, entering.Enter(ctx, run)
+}
+
+func (e *Engine) show(ctx context.Context, run *Run, faults []FieldError, limited *Limited, busy bool) (*View, error) {
+	step := e.set.find(run.State.Journey, run.State.Step)
+	prompt, err := step.step.Prompt(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := seal(run.Keys, run.State)
+	if err != nil {
+		return nil, err
+	}
+	return &View{
+		State: sealed, Journey: run.State.Journey, Step: run.State.Step, Prompt: prompt, Errors: faults,
+		Limited: limited, Busy: busy, Application: run.Application, Return: run.State.Return,
+	}, nil
+}
+
+// draw takes what guard asks for from the budgets: from the device's where the
+// browser is known to the customer, else from the customer's, else from that
+// of whoever has the address. It returns what is exhausted.
+func (e *Engine) draw(ctx context.Context, run *Run, guard Guard) (*Limited, error) {
+	for _, kind := range []string{guard.Tests, guard.Sends} {
+		if kind == "" {
+			continue
+		}
+		verdict, err := e.Budgets.Take(ctx, run.Tenant.ID, kind, Subject(run), LimitOf(run.Tenant, kind))
+		if err != nil {
+			return nil, fmt.Errorf("draw on the budget: %w", err)
+		}
+		if verdict.Crossed {
+			if err := e.tellCrossed(ctx, run, kind); err != nil {
+				return nil, err
+			}
+		}
+		if !verdict.Allowed {
+			return &Limited{What: kind, Until: verdict.Until}, nil
+		}
+	}
+	return nil, nil
+}
+
+// Subject is whose budget a run draws on.
+func Subject(run *Run) budget.Subject {
+	switch {
+	case run.State.Customer != "" && run.Device != "":
+		return budget.Device(run.State.Customer, run.Device)
+	case run.State.Customer != "":
+		return budget.Known(run.State.Customer)
+	default:
+		return budget.Stranger(run.Handle())
+	}
+}
+
+// LimitOf is a tenant's limit for a kind of budget.
+func LimitOf(t *tenant.Tenant, kind string) budget.Limit {
+	limits := t.Settings.Limits
+	switch kind {
+	case budget.Password:
+		return budget.Limit{Window: time.Hour, PerWindow: limits.PasswordPerHour, Total: limits.PasswordTotal}
+	case budget.Code:
+		return budget.Limit{Window: time.Hour, PerWindow: limits.CodePerHour, Total: limits.CodeTotal}
+	default:
+		return budget.Limit{Window: time.Hour, PerWindow: limits.SendPerHour}
+	}
+}
+
+// tellCrossed appends the event of a limit that has just been met. One without
+// a customer holds the keyed hash of the address only.
+func (e *Engine) tellCrossed(ctx context.Context, run *Run, kind string) error {
+	return e.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		data := map[string]any{"limit": kind, "known_device": run.Device != ""}
+		if run.State.Customer == "" {
+			data["address_hash"] = run.Handle()
+		}
+		return e.Log.Append(tx, event.Event{Tenant: run.Tenant.ID, Customer: run.State.Customer, Type: "signin.limited", Actor: "system", Data: data})
+	})
+}
+
+// Journeys returns the names of the journeys in order.
+func (e *Engine) Journeys() []string { return slices.Sorted(maps.Keys(e.set.journeys)) }
+
+// Sweep deletes the markers of journeys that were finished so long ago that
+// their states have expired. It returns how many it deleted, up to limit.
+func (e *Engine) Sweep(ctx context.Context, limit int) (int64, error) {
+	var deleted int64
+	err := e.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		var err error
+		deleted, err = tx.Exec(`DELETE FROM journey_run WHERE (tenant, customer, run) IN
+			(SELECT tenant, customer, run FROM journey_run WHERE expires_at < $1 LIMIT $2)`, tx.Now(), limit)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("delete the markers of finished journeys: %w", err)
+	}
+	return deleted, nil
+}
+
+// Mark spends the run as part of tx: the first finish wins, later ones get
+// ErrFinished. The marker is kept until the state has expired, and 2 hours.
+func Mark(tx *sqldb.Tx, run *Run, customer id.Customer) error {
+	made, err := tx.Exec(`INSERT INTO journey_run (tenant, customer, run, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+		run.Tenant.ID, customer, run.State.Run, time.Unix(run.State.Expires, 0).Add(2*time.Hour))
+	if err != nil {
+		return fmt.Errorf("mark the journey as finished: %w", err)
+	}
+	if made == 0 {
+		return ErrFinished
+	}
+	return nil
+}
+
+// EraseCustomer deletes what is kept of a customer's journeys.
+func EraseCustomer(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer) error {
+	tx.Queue(`DELETE FROM journey_run WHERE tenant = $1 AND customer = $2`, tenant, customer)
+	return nil
+}

@@ -1,0 +1,79 @@
+package journey
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cardea-id/cardea/internal/expr"
+)
+
+// Facts tells what conditions may ask of a customer. Implemented by
+// journey/step, which knows the capabilities.
+type Facts interface {
+	// Missing returns the profile properties that the tenant asks for and the
+	// customer has neither told before nor in this journey.
+	Missing(ctx context.Context, run *Run) ([]string, error)
+	// TermsDue tells whether the tenant has terms that the customer has not
+	// agreed to.
+	TermsDue(ctx context.Context, run *Run) (bool, error)
+}
+
+// condition is a compiled "when".
+type condition struct{ program *expr.Program }
+
+// variables are what a condition may ask for.
+var variables = []expr.Variable{
+	{Name: "tenant.sign_up.enabled", Type: expr.Bool},
+	{Name: "tenant.password_required", Type: expr.Bool},
+	{Name: "terms.due", Type: expr.Bool},
+	{Name: "customer.known", Type: expr.Bool},      // whether the identifier found somebody
+	{Name: "customer.missing", Type: expr.Strings}, // profile properties that are asked for and not told
+	{Name: "application.id", Type: expr.String},    // "" for the tenant's own pages
+	{Name: "application.first_party", Type: expr.Bool},
+	{Name: "client.known_device", Type: expr.Bool},
+	{Name: "client.language", Type: expr.String},
+	{Name: "proofs", Type: expr.Strings}, // methods (amr)
+}
+
+func compileCondition(environment *expr.Environment, text string) (*condition, error) {
+	program, err := environment.Compile(text)
+	if err != nil {
+		return nil, err
+	}
+	return &condition{program: program}, nil
+}
+
+func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, error) {
+	missing, err := facts.Missing(ctx, run)
+	if err != nil {
+		return false, err
+	}
+	due, err := facts.TermsDue(ctx, run)
+	if err != nil {
+		return false, err
+	}
+	application, firstParty := "", true
+	if run.Application != nil {
+		application, firstParty = string(run.Application.ID), run.Application.FirstParty
+	}
+	methods := make([]string, 0, len(run.State.Proofs))
+	for _, proof := range run.State.Proofs {
+		methods = append(methods, proof.Method)
+	}
+	holds, err := c.program.Eval(ctx, map[string]any{
+		"tenant.sign_up.enabled":   run.Tenant.Settings.SignUp.Enabled,
+		"tenant.password_required": run.Tenant.Settings.SignUp.PasswordRequired,
+		"terms.due":                due,
+		"customer.known":           run.State.Customer != "",
+		"customer.missing":         missing,
+		"application.id":           application,
+		"application.first_party":  firstParty,
+		"client.known_device":      run.Device != "",
+		"client.language":          run.Client.Language,
+		"proofs":                   methods,
+	})
+	if err != nil {
+		return false, fmt.Errorf("a condition of the journey %s: %w", run.State.Journey, err)
+	}
+	return holds, nil
+}

@@ -1,0 +1,110 @@
+// Package journey is the engine that leads a customer through a journey: how
+// he signs in, opens an account, agrees to what an application asks for.
+//
+// A journey is data (definitions/*.yaml): steps, each of a kind, and where each
+// of the step's outcomes leads. The kinds of steps live in journey/step. The
+// engine is the one dispatcher: it opens the sealed state, draws on the budget
+// for what a submission tests or sends, hands the answer to the step, follows
+// the outcome and seals the next state. Nothing is stored on the way but what a
+// budget or a challenge needs; all that a journey changes is changed in the one
+// transaction of its finish (DESIGN.md, rules 2, 3, 5, 11).
+//
+// Hosted pages, an API and tests drive the same engine. It knows no HTTP: a
+// surface parses a request once into Client and values, and shows a View.
+package journey
+
+import (
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/session"
+)
+
+// Client is what a surface knows of who submits, parsed once from a request.
+type Client struct {
+	Address   netip.Addr
+	UserAgent string
+	Hints     session.Hints
+	Language  string           // BCP 47, one that the tenant has
+	Binding   string           // the journey cookie: what ties a state to this browser
+	Device    string           // the device cookie
+	Session   *session.Session // the session that this browser has, if any
+}
+
+// Return is where a journey goes on when it has finished. Kind names who
+// resumes it; Params is that one's own.
+type Return struct {
+	Kind   string `json:"kind"`
+	Params string `json:"params,omitempty"`
+}
+
+// Start asks for a journey to begin.
+type Start struct {
+	Journey     string // "sign-in", "sign-up", "consent"
+	Return      Return
+	Application *application.Application // who asks, nil for the tenant's own pages
+	Scopes      []string                 // what the application asks for
+	LoginHint   string                   // an identifier to offer
+	Again       bool                     // the customer of Client.Session is to prove himself again
+	Client      Client
+}
+
+// View is what a surface shows: one step's prompt, with the state that goes
+// back with the answer.
+type View struct {
+	State   string // sealed
+	Journey string
+	Step    string
+	Prompt  Prompt
+	Errors  []FieldError
+	Limited *Limited // set when a limit keeps the step from being tried
+	Busy    bool     // the installation cannot take this now; the same answer may be sent again
+	// Application is who the journey is for, nil for the tenant's own pages.
+	Application *application.Application
+	Return      Return
+}
+
+// Prompt is what a step asks. Each kind of step has a type of its own.
+type Prompt interface {
+	// Kind is the kind of step whose prompt it is, such as "password".
+	Kind() string
+}
+
+// FieldError says what is wrong with one field of an answer. Code is worded by
+// the surface.
+type FieldError struct {
+	Field  string
+	Code   string
+	Params map[string]any
+}
+
+// Limited says that something has been tried or sent too often.
+type Limited struct {
+	What  string // "password", "code" or "send"
+	Until time.Time
+}
+
+// Answer is what came back from a prompt.
+type Answer struct {
+	Values url.Values
+	Choice string // the alternative that was chosen instead of answering: field "choose"
+}
+
+// Value returns a field of the answer.
+func (a Answer) Value(field string) string { return a.Values.Get(field) }
+
+// Finished is a journey's end.
+type Finished struct {
+	Outcome     string // "authenticated", "consented", "denied"
+	Customer    id.Customer
+	Session     *session.Session // the session begun or renewed, nil when none was
+	SessionKey  string           // the session cookie's new value, "" to leave it
+	DeviceKey   string           // the device cookie's new value, "" to leave it
+	Stay        bool             // whether the session cookie outlives the browser
+	Created     bool             // whether an account was made
+	Return      Return
+	Application id.Application
+}

@@ -1,0 +1,141 @@
+package journey
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/identifier"
+	"github.com/cardea-id/cardea/internal/keyring"
+)
+
+var (
+	// ErrExpired says that a journey took too long, or that its definition or
+	// the installation's keys have changed since; it is begun again.
+	ErrExpired = errors.New("the journey has expired")
+	// ErrForged says that a state is not one of ours, or is another tenant's.
+	ErrForged = errors.New("the journey's state is not genuine")
+	// ErrCrossed says that a state belongs to another browser, or that this
+	// browser has been authenticated since.
+	ErrCrossed = errors.New("the journey belongs to another browser")
+	// ErrFinished says that the journey has been finished before.
+	ErrFinished = errors.New("the journey has been finished")
+)
+
+const (
+	// Lifetime is how long a journey may take from its first page.
+	Lifetime = 45 * time.Minute
+	// purpose is what states are sealed for.
+	purpose = "journey"
+	// padding: a sealed state's length is a multiple of this, so that it does
+	// not tell whether an identifier was found.
+	padding = 512
+	// maxState is the largest sealed state that is read.
+	maxState = 32 << 10
+)
+
+// State is what a journey has reached. It travels sealed with the customer's
+// browser and is stored nowhere.
+type State struct {
+	Run         id.Run         `json:"run"`
+	Journey     string         `json:"journey"`
+	Hash        string         `json:"hash"` // of the definitions
+	Step        string         `json:"step"`
+	Expires     int64          `json:"expires"` // Unix seconds
+	Binding     []byte         `json:"binding"` // SHA-256 of the journey cookie
+	Return      Return         `json:"return"`
+	Application id.Application `json:"application,omitempty"`
+	Scopes      []string       `json:"scopes,omitempty"`
+	Hint        string         `json:"hint,omitempty"`
+
+	// Subject is the identifier that was named. Customer is who it finds, and
+	// Minted the id that an account opened by this journey will have.
+	Subject  *identifier.Normalised `json:"subject,omitempty"`
+	Customer id.Customer            `json:"customer,omitempty"`
+	Minted   id.Customer            `json:"minted"`
+	// Epoch is the customer's security epoch when the first proof was given.
+	Epoch  int64   `json:"epoch,omitempty"`
+	Proofs []Proof `json:"proofs,omitempty"`
+
+	Challenge    id.Challenge   `json:"challenge,omitempty"` // the code that was last sent
+	SentTo       string         `json:"sent_to,omitempty"`
+	PasswordHash string         `json:"password_hash,omitempty"` // of an account to be made
+	Profile      map[string]any `json:"profile,omitempty"`       // what was collected
+	Terms        string         `json:"terms,omitempty"`         // the version that was agreed to
+	Stay         bool           `json:"stay,omitempty"`
+	Session      id.Session     `json:"session,omitempty"` // the session that the journey works in: consent
+}
+
+// Proof is one thing that the customer has proved.
+type Proof struct {
+	Method    string       `json:"method"` // amr value (RFC 8176)
+	Budget    string       `json:"budget"` // the kind of guess that it took
+	Challenge id.Challenge `json:"challenge,omitempty"`
+	Handle    []byte       `json:"handle,omitempty"`   // the look-up hash that the challenge is kept under
+	Verified  bool         `json:"verified,omitempty"` // whether the subject was proved to be the customer's address
+	At        int64        `json:"at"`                 // Unix seconds
+}
+
+// seal writes a state, padded so that its length tells little.
+func seal(keys *keyring.Tenant, s *State) (string, error) {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return "", fmt.Errorf("write the journey's state: %w", err)
+	}
+	padded := make([]byte, (len(text)/padding+1)*padding)
+	for i := copy(padded, text); i < len(padded); i++ {
+		padded[i] = ' '
+	}
+	return keys.Seal(purpose, padded)
+}
+
+// open reads a state. It does not check to whom it belongs.
+func open(keys *keyring.Tenant, sealed string) (*State, error) {
+	if len(sealed) > maxState {
+		return nil, ErrForged
+	}
+	text, err := keys.Open(purpose, sealed)
+	if errors.Is(err, keyring.ErrEpoch) {
+		return nil, ErrExpired
+	}
+	if err != nil {
+		return nil, ErrForged
+	}
+	s := &State{}
+	if err := json.Unmarshal(text, s); err != nil {
+		return nil, ErrForged
+	}
+	return s, nil
+}
+
+// bindingOf returns what ties a state to the browser that holds cookie.
+func bindingOf(cookie string) []byte {
+	sum := sha256.Sum256([]byte("journey\x00" + cookie))
+	return sum[:]
+}
+
+// check tells whether a state may go on in the browser that holds cookie.
+func (s *State) check(cookie, hash string, now time.Time) error {
+	if cookie == "" || subtle.ConstantTimeCompare(s.Binding, bindingOf(cookie)) != 1 {
+		return ErrCrossed
+	}
+	if now.Unix() >= s.Expires || s.Hash != hash {
+		return ErrExpired
+	}
+	return nil
+}
+
+// hashOf names a set of definitions by its content.
+func hashOf(texts ...[]byte) string {
+	h := sha256.New()
+	for _, text := range texts {
+		fmt.Fprintf(h, "%d\n", len(text))
+		h.Write(text)
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:12])
+}

@@ -1,0 +1,189 @@
+package step
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cardea-id/cardea/internal/budget"
+	"github.com/cardea-id/cardea/internal/challenge"
+	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/identifier"
+	"github.com/cardea-id/cardea/internal/journey"
+	"github.com/cardea-id/cardea/internal/notify"
+	"github.com/cardea-id/cardea/internal/session"
+	"github.com/cardea-id/cardea/internal/sqldb"
+)
+
+// codePurpose is what the codes of this step are for.
+const codePurpose = "email"
+
+// Code proves an e-mail address by a code sent to it. An address without an
+// account gets the same code at the same cost; whether there is one is told
+// only once the code has come back.
+type Code struct{ Capabilities }
+
+// CodePrompt asks for the code.
+type CodePrompt struct {
+	Address string // who was named, as typed
+	Digits  int
+	SignUp  bool // whether the journey began as a sign-up
+	Sent    bool // whether a code has been sent: false when too many have been
+}
+
+func (CodePrompt) Kind() string { return "code" }
+
+func (Code) Outcomes() []string           { return []string{"known", "unknown", "back", "password"} }
+func (Code) Check(c journey.Config) error { return c.Only() }
+
+func (Code) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, error) {
+	return CodePrompt{
+		Address: shown(run), Digits: challenge.Digits, SignUp: run.State.Journey == "sign-up", Sent: run.State.Challenge != "",
+	}, nil
+}
+
+func (Code) Guard(run *journey.Run, answer journey.Answer) journey.Guard {
+	switch {
+	case answer.Choice == "resend":
+		return journey.Guard{Sends: budget.Send}
+	case answer.Choice != "" || answer.Value("code") == "" || run.State.Challenge == "":
+		return none
+	}
+	return journey.Guard{Tests: budget.Code}
+}
+
+func (Code) EnterGuard(*journey.Run) journey.Guard { return journey.Guard{Sends: budget.Send} }
+
+// Enter sends a code. Known and unknown addresses take the same way: the
+// challenge is kept under the hash of what was named, the message sealed with
+// the tenant's key.
+func (c Code) Enter(ctx context.Context, run *journey.Run) error {
+	run.State.Challenge = ""
+	to, err := c.recipient(ctx, run)
+	if err != nil {
+		return err
+	}
+	code, err := challenge.NewCode(c.Random)
+	if err != nil {
+		return err
+	}
+	limits := run.Tenant.Settings.Limits
+	agent := session.ParseAgent(run.Client.UserAgent, run.Client.Hints, run.Client.Address.String())
+	data := notify.Data{
+		Code: code, ValidFor: limits.CodeLifetime.D(), Application: run.Tenant.Name,
+		Browser: agent.Browser, System: agent.OS, At: run.Now,
+	}
+	if run.Application != nil {
+		data.Application = run.Application.Name
+	}
+	expires := run.Now.Add(limits.CodeLifetime.D())
+	var issued id.Challenge
+	err = c.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		var err error
+		issued, err = c.Challenges.Issue(tx, run.Keys, challenge.Issue{
+			Tenant: run.Tenant.ID, Handle: run.Handle(), Purpose: codePurpose, Run: run.State.Run,
+			Code: code, Expires: expires, MaxAttempts: limits.AttemptsPerCode,
+		})
+		if err != nil || to == "" {
+			return err
+		}
+		return c.Outbox.Enqueue(tx, notify.Message{
+			Tenant: run.Tenant.ID, Brand: run.Tenant.Brand.ID, Key: run.Keys, Handle: run.Handle(), To: to,
+			Template: notify.Code, Lang: run.Client.Language, Data: data, Expires: expires,
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("send the code: %w", err)
+	}
+	run.State.Challenge = issued
+	return nil
+}
+
+// recipient is where the code goes: the address that was named, else the
+// e-mail address of who was named by something else, else nowhere.
+func (c Code) recipient(ctx context.Context, run *journey.Run) (string, error) {
+	if run.State.Subject == nil {
+		return "", journey.ErrForged
+	}
+	if run.State.Subject.Kind == identifier.Email {
+		return run.State.Subject.Delivery, nil
+	}
+	if run.State.Customer == "" {
+		return "", nil
+	}
+	found, err := c.Directory.Get(ctx, run.Tenant.ID, run.State.Customer)
+	if err != nil {
+		return "", fmt.Errorf("read where the code goes: %w", err)
+	}
+	it, has := found.Primary(identifier.Email)
+	if !has || !it.Verified {
+		return "", nil
+	}
+	address, err := normalise(run, identifier.Email, it.Display)
+	if err != nil {
+		return "", fmt.Errorf("read where the code goes: %w", err)
+	}
+	return address.Delivery, nil
+}
+
+func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {
+	switch answer.Choice {
+	case "":
+	case "back", "password":
+		return journey.To(answer.Choice), nil
+	case "resend":
+		return journey.Again(), c.Enter(ctx, run)
+	default:
+		return journey.Again(), nil
+	}
+	if answer.Value("code") == "" {
+		return journey.Again(journey.FieldError{Field: "code", Code: "code_empty"}), nil
+	}
+	if run.State.Challenge == "" {
+		return journey.Again(journey.FieldError{Field: "code", Code: "code_expired"}), nil
+	}
+	result, err := c.Challenges.Test(ctx, challenge.Asked{
+		Tenant: run.Tenant.ID, Handle: run.Handle(), Challenge: run.State.Challenge, Purpose: codePurpose, Run: run.State.Run,
+	}, answer.Value("code"))
+	if err != nil {
+		return journey.Result{}, err
+	}
+	switch result {
+	case challenge.Correct:
+	case challenge.Wrong:
+		return journey.Again(journey.FieldError{Field: "code", Code: "code_wrong"}), nil
+	case challenge.Exhausted:
+		return journey.Again(journey.FieldError{Field: "code", Code: "code_exhausted"}), nil
+	default: // expired, spent or swept: all the same to whoever asks
+		return journey.Again(journey.FieldError{Field: "code", Code: "code_expired"}), nil
+	}
+	proof := journey.Proof{
+		Method: "otp", Budget: budget.Code, Challenge: run.State.Challenge, Handle: run.Handle(),
+		Verified: run.State.Subject.Kind == identifier.Email,
+	}
+	// Who has the address is asked again: an account may have been opened since.
+	holder, found, err := c.Directory.Find(ctx, run.Tenant.ID, run.Keys, *run.State.Subject)
+	if err != nil {
+		return journey.Result{}, err
+	}
+	if !found {
+		if !proof.Verified { // nothing was sent to anybody: no right code exists
+			return journey.Again(journey.FieldError{Field: "code", Code: "code_wrong"}), nil
+		}
+		run.State.Customer = ""
+		proof.At = run.Now.Unix()
+		run.State.Proofs = append(run.State.Proofs, proof)
+		return journey.To("unknown"), nil
+	}
+	if run.State.Customer != holder {
+		run.State.Customer, run.State.Proofs = holder, nil
+	}
+	state, err := c.prove(ctx, run, proof)
+	if err != nil {
+		return journey.Result{}, err
+	}
+	if state.Status == customer.Erased {
+		return journey.Again(journey.FieldError{Field: "code", Code: "code_expired"}), nil
+	}
+	return journey.To("known"), nil
+}

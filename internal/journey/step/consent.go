@@ -1,0 +1,94 @@
+package step
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/identifier"
+	"github.com/cardea-id/cardea/internal/journey"
+)
+
+// Consent asks whether an application may have what it asks for, and shows the
+// very values that it would get.
+type Consent struct{ Capabilities }
+
+// ConsentPrompt lists what the application would get.
+type ConsentPrompt struct {
+	As     string // the customer's own address
+	Claims []Claim
+	// Offline says that the application keeps its access while the customer is
+	// away.
+	Offline bool
+	// Other are scopes of the tenant's own that release no claim.
+	Other []string
+}
+
+// Claim is one thing that would be shared.
+type Claim struct {
+	Name  string // of OpenID Connect
+	Value any    // nil when nothing is known yet
+}
+
+func (ConsentPrompt) Kind() string { return "consent" }
+
+func (Consent) Outcomes() []string                               { return []string{"allowed", "denied"} }
+func (Consent) Check(c journey.Config) error                     { return c.Only() }
+func (Consent) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
+
+func (c Consent) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, error) {
+	found, err := c.Directory.Get(ctx, run.Tenant.ID, run.State.Customer)
+	if err != nil {
+		return nil, fmt.Errorf("read what would be shared: %w", err)
+	}
+	p := ConsentPrompt{}
+	if it, has := found.Primary(identifier.Email); has {
+		p.As = it.Display
+	}
+	values := found.Claims(run.State.Scopes)
+	for _, scope := range run.State.Scopes {
+		names := customer.ClaimsOf(scope)
+		for _, name := range names {
+			if value, told := values[name]; told && !slices.Contains(unshown, name) {
+				p.Claims = append(p.Claims, Claim{Name: name, Value: value})
+			}
+		}
+		switch {
+		case scope == "offline_access":
+			p.Offline = true
+		case scope != "openid" && len(names) == 0:
+			p.Other = append(p.Other, scope)
+		}
+	}
+	return p, nil
+}
+
+// unshown are claims that only say something about another one.
+var unshown = []string{"email_verified", "phone_number_verified", "updated_at"}
+
+func (Consent) Answer(_ context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {
+	if run.Application == nil || run.State.Session == "" {
+		return journey.Result{}, journey.ErrForged
+	}
+	// The answer is worth what the session is: it must still be there.
+	if now := run.Client.Session; now == nil || now.ID != run.State.Session || now.Customer != run.State.Customer {
+		return journey.Result{}, journey.ErrCrossed
+	}
+	switch answer.Value("decision") {
+	case "allow":
+		return journey.To("allowed"), nil
+	case "deny":
+		return journey.To("denied"), nil
+	}
+	return journey.Again(), nil
+}
+
+// claimsOf is every claim that scopes release.
+func claimsOf(scopes []string) []string {
+	var names []string
+	for _, scope := range scopes {
+		names = append(names, customer.ClaimsOf(scope)...)
+	}
+	return names
+}

@@ -1,0 +1,67 @@
+package step
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cardea-id/cardea/internal/identifier"
+	"github.com/cardea-id/cardea/internal/journey"
+)
+
+// Identify asks who somebody is. It says the same to an identifier that finds
+// nobody as to one that does.
+type Identify struct{ Capabilities }
+
+// IdentifyPrompt asks for an identifier.
+type IdentifyPrompt struct {
+	Value   string   // what was typed before, or the application's hint
+	Kinds   []string // names of what is taken: "email", "username", a declared one's label …
+	MayOpen bool     // whether an account can be opened instead
+}
+
+func (IdentifyPrompt) Kind() string { return "identify" }
+
+func (Identify) Outcomes() []string                               { return []string{"identified", "create"} }
+func (Identify) Check(c journey.Config) error                     { return c.Only() }
+func (Identify) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
+
+func (i Identify) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, error) {
+	p := IdentifyPrompt{Value: run.State.Hint, MayOpen: run.Tenant.Settings.SignUp.Enabled}
+	for _, declared := range run.Tenant.Settings.Identifiers {
+		p.Kinds = append(p.Kinds, declared.Label)
+	}
+	return p, nil
+}
+
+func (i Identify) Answer(ctx context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {
+	typed := answer.Value("identifier")
+	if len(typed) <= identifier.MaxBytes {
+		run.State.Hint = typed
+	}
+	if answer.Choice == "create" {
+		return journey.To("create"), nil
+	}
+	subject, err := recognise(run, typed)
+	if err != nil {
+		return journey.Again(identifierError(err)), nil
+	}
+	if err := i.name(ctx, run, subject); err != nil {
+		return journey.Result{}, err
+	}
+	return journey.To("identified"), nil
+}
+
+// identifierError words what is wrong with an identifier as a code for pages.
+func identifierError(err error) journey.FieldError {
+	var wrong *identifier.Error
+	if errors.As(err, &wrong) && wrong.Reason == identifier.Empty {
+		return journey.FieldError{Field: "identifier", Code: "identifier_empty"}
+	}
+	if errors.As(err, &wrong) && wrong.Kind == identifier.Phone {
+		return journey.FieldError{Field: "identifier", Code: "phone_invalid"}
+	}
+	if errors.As(err, &wrong) && wrong.Kind == identifier.Email {
+		return journey.FieldError{Field: "identifier", Code: "email_invalid"}
+	}
+	return journey.FieldError{Field: "identifier", Code: "identifier_invalid"}
+}

@@ -1,0 +1,131 @@
+package step
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cardea-id/cardea/internal/budget"
+	"github.com/cardea-id/cardea/internal/credential"
+	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/journey"
+	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/tenant"
+)
+
+// Password asks for the password of whoever was named. An address without an
+// account, an account without a password and one that is closed are answered
+// as a wrong password is, in the same time.
+type Password struct{ Capabilities }
+
+// PasswordPrompt asks for a password.
+type PasswordPrompt struct {
+	Identifier string // who was named, as typed
+	OfferStay  bool   // whether "stay signed in" is offered
+	Stay       bool   // whether it was ticked
+}
+
+func (PasswordPrompt) Kind() string { return "password" }
+
+func (Password) Outcomes() []string           { return []string{"correct", "code", "back"} }
+func (Password) Check(c journey.Config) error { return c.Only() }
+
+func (Password) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, error) {
+	return PasswordPrompt{
+		Identifier: shown(run), OfferStay: run.Tenant.Settings.Session.OfferStay, Stay: run.State.Stay,
+	}, nil
+}
+
+func (Password) Guard(_ *journey.Run, answer journey.Answer) journey.Guard {
+	if answer.Choice != "" || answer.Value("password") == "" {
+		return none
+	}
+	return journey.Guard{Tests: budget.Password}
+}
+
+func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {
+	run.State.Stay = run.Tenant.Settings.Session.OfferStay && answer.Value("stay") != ""
+	switch answer.Choice {
+	case "":
+	case "code", "back":
+		return journey.To(answer.Choice), nil
+	default:
+		return journey.Again(), nil
+	}
+	if answer.Value("password") == "" {
+		return journey.Again(journey.FieldError{Field: "password", Code: "password_empty"}), nil
+	}
+	typed := credential.NewPassword(answer.Value("password"))
+	wrong := journey.Again(journey.FieldError{Field: "password", Code: "password_wrong"})
+
+	stored, err := p.Passwords.Password(ctx, run.Tenant.ID, run.Known())
+	if err != nil {
+		return journey.Result{}, err
+	}
+	asker := credential.Asker{Tenant: run.Tenant.ID, Known: run.Device != ""}
+	params := paramsOf(run.Tenant)
+	if !stored.Exists() {
+		return wrong, p.Hasher.VerifyDummy(ctx, asker, params, typed)
+	}
+	key, err := p.Directory.Key(ctx, run.Tenant.ID, run.State.Customer)
+	if errors.Is(err, customer.ErrErased) {
+		return wrong, p.Hasher.VerifyDummy(ctx, asker, params, typed)
+	}
+	if err != nil {
+		return journey.Result{}, err
+	}
+	hash, err := stored.Hash(key)
+	if err != nil {
+		return journey.Result{}, err
+	}
+	right, err := p.Hasher.Verify(ctx, asker, hash, typed)
+	if err != nil {
+		return journey.Result{}, err
+	}
+	if !right {
+		return wrong, nil
+	}
+	state, err := p.prove(ctx, run, journey.Proof{Method: "pwd", Budget: budget.Password})
+	if err != nil {
+		return journey.Result{}, err
+	}
+	if !state.Status.MaySignIn() {
+		run.State.Proofs = nil
+		return wrong, nil
+	}
+	if credential.NeedsRehash(hash, params) {
+		if err := p.rehash(ctx, run, key, stored, asker, typed); err != nil {
+			return journey.Result{}, err
+		}
+	}
+	return journey.To("correct"), nil
+}
+
+// rehash brings a hash to the tenant's present parameters while the password
+// is at hand. When the installation is busy it is left for another time.
+func (p Password) rehash(ctx context.Context, run *journey.Run, key *keyring.Customer, stored credential.Stored, asker credential.Asker, typed credential.Password) error {
+	renewed, err := p.Hasher.Hash(ctx, asker, paramsOf(run.Tenant), typed)
+	if errors.Is(err, credential.ErrBusy) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return p.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		_, err := p.Passwords.Rehash(tx, key, run.Tenant.ID, stored, renewed)
+		return err
+	})
+}
+
+func paramsOf(t *tenant.Tenant) credential.Params {
+	p := t.Settings.Password
+	return credential.Params{MemoryKiB: p.MemoryKiB, Time: p.Time, Parallelism: p.Parallelism}
+}
+
+// shown is the identifier that was named, as the customer typed it.
+func shown(run *journey.Run) string {
+	if run.State.Subject == nil {
+		return ""
+	}
+	return run.State.Subject.Display
+}

@@ -1,0 +1,325 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/oauth/redirecturi"
+	"github.com/cardea-id/cardea/internal/tenant"
+)
+
+// endpoint is a set of the endpoints that take parameters.
+type endpoint int
+
+const (
+	atAuthorize endpoint = 1 << iota
+	atToken
+	atIntrospect
+	atRevoke
+)
+
+// exchange is one request on its way through the checks.
+type exchange struct {
+	ctx    context.Context
+	tenant *tenant.Tenant
+	form   form
+	basic  string // the Authorization header of the request
+
+	app           *application.Application
+	authenticated bool // whether the application has proved itself by its registered method
+
+	// what the checks of an authorization request read from it
+	redirectURI  string
+	scopes       []string
+	prompts      []string
+	maxAge       *time.Duration
+	hintSubject  id.Customer // from id_token_hint
+	resumeParams string
+}
+
+// check is one rule and where it holds.
+type check struct {
+	name string
+	at   endpoint
+	run  func(*Provider, *exchange) error
+}
+
+// checks is every rule that is held before an endpoint does anything of its
+// own, in the order in which they are held. An authorization request whose
+// application and redirect URI are good is told of later faults by redirect;
+// before that the customer is shown a page (RFC 6749, section 4.1.2.1).
+var checks = []check{
+	{"parameters are there once", atAuthorize | atToken | atIntrospect | atRevoke, (*Provider).checkParameters},
+	{"the application is known", atAuthorize, (*Provider).checkApplication},
+	{"the redirect URI is registered", atAuthorize, (*Provider).checkRedirectURI},
+	{"the application proves itself", atToken | atIntrospect | atRevoke, (*Provider).checkClientAuthentication},
+	{"the application keeps a secret", atIntrospect, (*Provider).checkConfidential},
+	{"the application may use codes", atAuthorize, (*Provider).checkCodeGrant},
+	{"the application may use the grant", atToken, (*Provider).checkGrantType},
+	{"no request objects", atAuthorize, (*Provider).checkRequestObject},
+	{"the response type is code", atAuthorize, (*Provider).checkResponseType},
+	{"the response mode is query", atAuthorize, (*Provider).checkResponseMode},
+	{"PKCE by S256", atAuthorize, (*Provider).checkPKCE},
+	{"scopes are allowed", atAuthorize, (*Provider).checkScope},
+	{"state and nonce are of a size", atAuthorize, (*Provider).checkSizes},
+	{"prompts go together", atAuthorize, (*Provider).checkPrompt},
+	{"max_age is a number", atAuthorize, (*Provider).checkMaxAge},
+	{"the hint is one of our ID tokens", atAuthorize, (*Provider).checkIDTokenHint},
+}
+
+// check holds the checks of an endpoint. The second result is the number of
+// checks that were passed.
+func (p *Provider) check(at endpoint, x *exchange) error {
+	for _, c := range checks {
+		if c.at&at == 0 {
+			continue
+		}
+		if err := c.run(p, x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkParameters: RFC 6749, section 3.1.
+func (p *Provider) checkParameters(x *exchange) error { return checkOnce(x.form) }
+
+// errOnPage marks a fault of an authorization request that must not be told by
+// redirect.
+type errOnPage struct {
+	kind string // "application" or "redirect"
+	*fault
+}
+
+func (e *errOnPage) Unwrap() error { return e.fault }
+
+func (p *Provider) checkApplication(x *exchange) error {
+	app, err := p.Applications.Get(x.ctx, x.tenant.ID, id.Application(x.form.get("client_id")))
+	if errors.Is(err, application.ErrNotFound) || (err == nil && app.Disabled) {
+		return &errOnPage{"application", refuse(codeInvalidClient, "There is no such application here, or it is disabled.")}
+	}
+	if err != nil {
+		return err
+	}
+	x.app = app
+	return nil
+}
+
+// checkRedirectURI: RFC 9700, section 4.1.3: simple string comparison. It may
+// be left out where the application has one only (RFC 6749, section 3.1.2.3),
+// but not from an OpenID Connect request (Core 1.0, section 3.1.2.1).
+func (p *Provider) checkRedirectURI(x *exchange) error {
+	uri := x.form.get("redirect_uri")
+	openID := slices.Contains(strings.Fields(x.form.get("scope")), "openid")
+	if uri == "" && !x.form.has("redirect_uri") && len(x.app.RedirectURIs) == 1 && !openID {
+		x.redirectURI = x.app.RedirectURIs[0]
+		return nil
+	}
+	if !redirecturi.Match(x.app.RedirectURIs, uri) {
+		return &errOnPage{"redirect", refuse(codeInvalidRequest, "The redirect_uri is not one that the application has registered.")}
+	}
+	x.redirectURI = uri
+	return nil
+}
+
+func (p *Provider) checkConfidential(x *exchange) error {
+	if x.app.Public() {
+		return refuseClient("Only an application that keeps a secret may ask about tokens.", false)
+	}
+	return nil
+}
+
+func (p *Provider) checkCodeGrant(x *exchange) error {
+	if !x.app.Allows(application.GrantCode) {
+		return refuse(codeUnauthorizedClient, "The application may not ask for authorization codes.")
+	}
+	return nil
+}
+
+func (p *Provider) checkGrantType(x *exchange) error {
+	name := x.form.get("grant_type")
+	if name == "" {
+		return refuse(codeInvalidRequest, "The grant_type is missing.")
+	}
+	if grantTypes[name] == nil {
+		return refuse(codeUnsupportedGrantType, "The grant_type is not one of "+strings.Join(grantTypeNames(), ", ")+".")
+	}
+	if !x.app.Allows(name) {
+		return refuse(codeUnauthorizedClient, "The application may not use this grant_type.")
+	}
+	return nil
+}
+
+// checkRequestObject: OpenID Connect Core 1.0, section 3.1.2.6.
+func (p *Provider) checkRequestObject(x *exchange) error {
+	if x.form.has("request") {
+		return refuse(codeRequestNotSupported, "Request objects are not supported.")
+	}
+	if x.form.has("request_uri") {
+		return refuse(codeRequestURINotSupported, "The request_uri is not supported.")
+	}
+	return nil
+}
+
+func (p *Provider) checkResponseType(x *exchange) error {
+	switch x.form.get("response_type") {
+	case "code":
+		return nil
+	case "":
+		return refuse(codeInvalidRequest, "The response_type is missing.")
+	}
+	return refuse(codeUnsupportedResponseType, "The response_type is not code.")
+}
+
+func (p *Provider) checkResponseMode(x *exchange) error {
+	if mode := x.form.get("response_mode"); mode != "" && mode != "query" {
+		return refuse(codeInvalidRequest, "The response_mode is not query.")
+	}
+	return nil
+}
+
+// checkPKCE: RFC 7636, section 4.3; RFC 9700, section 2.1.1: S256 only.
+func (p *Provider) checkPKCE(x *exchange) error {
+	challenge := x.form.get("code_challenge")
+	if challenge == "" {
+		if x.form.has("code_challenge_method") {
+			return refuse(codeInvalidRequest, "There is a code_challenge_method and no code_challenge.")
+		}
+		if x.app.PKCEOptional && !x.app.Public() {
+			return nil
+		}
+		return refuse(codeInvalidRequest, "The code_challenge is missing: PKCE is required.")
+	}
+	if x.form.get("code_challenge_method") != "S256" {
+		return refuse(codeInvalidRequest, "The code_challenge_method is not S256.")
+	}
+	if len(challenge) != 43 || !base64URL(challenge) {
+		return refuse(codeInvalidRequest, "The code_challenge is not a SHA-256 in base64url.")
+	}
+	return nil
+}
+
+func base64URL(text string) bool {
+	for i := range len(text) {
+		c := text[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+// maxScopes is the most scopes of one request.
+const maxScopes = 50
+
+func (p *Provider) checkScope(x *exchange) error {
+	scopes, err := scopesOf(x.form.get("scope"), x.app)
+	if err != nil {
+		return err
+	}
+	x.scopes = scopes
+	return nil
+}
+
+// scopesOf reads a scope parameter. Scopes that the application may not ask
+// for are refused, so that a mistake shows at once.
+func scopesOf(text string, app *application.Application) ([]string, error) {
+	if len(text) > 4096 {
+		return nil, refuse(codeInvalidScope, "The scope is longer than 4096 bytes.")
+	}
+	scopes := strings.Fields(text)
+	slices.Sort(scopes)
+	scopes = slices.Compact(scopes)
+	if len(scopes) > maxScopes {
+		return nil, refuse(codeInvalidScope, fmt.Sprintf("There are more than %d scopes.", maxScopes))
+	}
+	for _, scope := range scopes {
+		if !slices.Contains(app.Scopes, scope) {
+			return nil, refuse(codeInvalidScope, "A scope is not one that the application may ask for.")
+		}
+	}
+	return scopes, nil
+}
+
+// checkSizes keeps what is echoed or sealed to a size that fits a code.
+func (p *Provider) checkSizes(x *exchange) error {
+	for _, limit := range []struct {
+		name string
+		most int
+	}{{"state", 2048}, {"nonce", 512}, {"login_hint", 320}, {"ui_locales", 512}, {"acr_values", 512}} {
+		if len(x.form.get(limit.name)) > limit.most {
+			return refuse(codeInvalidRequest, fmt.Sprintf("The %s is longer than %d bytes.", limit.name, limit.most))
+		}
+	}
+	return nil
+}
+
+// checkPrompt: OpenID Connect Core 1.0, section 3.1.2.1, and Initiating User
+// Registration 1.0 for create.
+func (p *Provider) checkPrompt(x *exchange) error {
+	x.prompts = strings.Fields(x.form.get("prompt"))
+	for _, prompt := range x.prompts {
+		if !slices.Contains(promptValues, prompt) {
+			return refuse(codeInvalidRequest, "A prompt is not one of "+strings.Join(promptValues, ", ")+".")
+		}
+	}
+	if slices.Contains(x.prompts, "none") && len(x.prompts) > 1 {
+		return refuse(codeInvalidRequest, "The prompt none goes with no other.")
+	}
+	return nil
+}
+
+var promptValues = []string{"none", "login", "consent", "select_account", "create"}
+
+func (p *Provider) checkMaxAge(x *exchange) error {
+	text := x.form.get("max_age")
+	if text == "" {
+		return nil
+	}
+	seconds, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || seconds < 0 {
+		return refuse(codeInvalidRequest, "The max_age is not a number of seconds.")
+	}
+	age := time.Duration(seconds) * time.Second
+	x.maxAge = &age
+	return nil
+}
+
+// checkIDTokenHint: OpenID Connect Core 1.0, section 3.1.2.1. The token may
+// have expired; it must be ours and the application's.
+func (p *Provider) checkIDTokenHint(x *exchange) error {
+	hint := x.form.get("id_token_hint")
+	if hint == "" {
+		return nil
+	}
+	token, err := p.readIDToken(x.ctx, x.tenant, hint)
+	if err != nil {
+		return err
+	}
+	if token == nil || !slices.Contains(token.audience, string(x.app.ID)) {
+		return refuse(codeInvalidRequest, "The id_token_hint is not an ID token of this issuer for this application.")
+	}
+	x.hintSubject = token.subject
+	return nil
+}
+
+// withQuery adds parameters to a registered redirect URI, keeping its own
+// query as it stands (RFC 6749, section 3.1.2).
+func withQuery(uri string, params url.Values) string {
+	separator := "?"
+	if strings.Contains(uri, "?") {
+		separator = "&"
+		if strings.HasSuffix(uri, "?") || strings.HasSuffix(uri, "&") {
+			separator = ""
+		}
+	}
+	return uri + separator + params.Encode()
+}

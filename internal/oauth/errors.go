@@ -1,0 +1,101 @@
+package oauth
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/cardea-id/cardea/internal/id"
+)
+
+// The error codes of RFC 6749 (sections 4.1.2.1 and 5.2), RFC 6750 (section
+// 3.1), RFC 7009 and OpenID Connect Core 1.0 (section 3.1.2.6).
+const (
+	codeInvalidRequest          = "invalid_request"
+	codeInvalidClient           = "invalid_client"
+	codeInvalidGrant            = "invalid_grant"
+	codeUnauthorizedClient      = "unauthorized_client"
+	codeUnsupportedGrantType    = "unsupported_grant_type"
+	codeUnsupportedResponseType = "unsupported_response_type"
+	codeUnsupportedTokenType    = "unsupported_token_type"
+	codeInvalidScope            = "invalid_scope"
+	codeInvalidToken            = "invalid_token"
+	codeAccessDenied            = "access_denied"
+	codeLoginRequired           = "login_required"
+	codeConsentRequired         = "consent_required"
+	codeInteractionRequired     = "interaction_required"
+	codeRequestNotSupported     = "request_not_supported"
+	codeRequestURINotSupported  = "request_uri_not_supported"
+	codeServerError             = "server_error"
+	codeTemporarilyUnavailable  = "temporarily_unavailable"
+)
+
+// fault is an error of the protocol. Each is made where it happens, so that
+// nothing of one request is seen in another's answer.
+type fault struct {
+	status      int
+	code        string
+	description string // says what happened and what to do; no quotes, no backslashes
+	challenge   string // the scheme of WWW-Authenticate, "" for none
+}
+
+func (f *fault) Error() string { return f.code + ": " + f.description }
+
+func refuse(code, description string) *fault {
+	return &fault{status: http.StatusBadRequest, code: code, description: description}
+}
+
+func refuseClient(description string, basic bool) *fault {
+	f := &fault{status: http.StatusUnauthorized, code: codeInvalidClient, description: description}
+	if basic {
+		f.challenge = "Basic"
+	}
+	return f
+}
+
+func refuseToken(description string) *fault {
+	return &fault{status: http.StatusUnauthorized, code: codeInvalidToken, description: description, challenge: "Bearer"}
+}
+
+// writeError answers in the protocol's form (RFC 6749, section 5.2). What is
+// not a fault of the protocol is ours: the caller learns an id, the log the
+// cause.
+func (p *Provider) writeError(w http.ResponseWriter, r *http.Request, err error) {
+	f := p.faultOf(r, err)
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	switch f.challenge {
+	case "Basic":
+		h.Set("WWW-Authenticate", `Basic realm="token", charset="UTF-8"`)
+	case "Bearer":
+		h.Set("WWW-Authenticate", `Bearer error="`+f.code+`", error_description="`+f.description+`"`)
+	case "Bearer ":
+		h.Set("WWW-Authenticate", `Bearer`)
+	}
+	if f.status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "1")
+	}
+	writeJSON(w, f.status, map[string]string{"error": f.code, "error_description": f.description})
+}
+
+// faultOf returns err as a fault of the protocol.
+func (p *Provider) faultOf(r *http.Request, err error) *fault {
+	var f *fault
+	if errors.As(err, &f) {
+		return f
+	}
+	named := id.New[id.Fault](p.Clock.Now(), p.Random)
+	p.Logger.LogAttrs(r.Context(), slog.LevelError, "an OAuth endpoint failed",
+		slog.String("fault", string(named)), slog.String("path", r.URL.Path), slog.Any("error", err))
+	// RFC 7009, section 2.2.1: 503 tells that the request was not carried out
+	// and may be tried again; nothing was decided.
+	return &fault{status: http.StatusServiceUnavailable, code: codeTemporarilyUnavailable,
+		description: "Something went wrong on our side and nothing was done. Try again; if it persists, quote " + string(named) + "."}
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the status is out; a reader who has gone is no fault
+}

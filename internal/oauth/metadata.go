@@ -1,0 +1,76 @@
+package oauth
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/journey/step"
+	"github.com/cardea-id/cardea/internal/signingkey"
+	"github.com/cardea-id/cardea/internal/tenant"
+)
+
+// endpoints names the routes that discovery tells of (OpenID Connect Discovery
+// 1.0, section 3; RFC 8414, section 2). One that is not mounted is not told.
+var endpoints = map[string]string{
+	"/authorize":   "authorization_endpoint",
+	"/token":       "token_endpoint",
+	"/userinfo":    "userinfo_endpoint",
+	"/introspect":  "introspection_endpoint",
+	"/revoke":      "revocation_endpoint",
+	"/end_session": "end_session_endpoint",
+	"/jwks":        "jwks_uri",
+}
+
+// metadata answers discovery. It is made from what is mounted and allowed.
+func (p *Provider) metadata(w http.ResponseWriter, _ *http.Request, t *tenant.Tenant) {
+	document := map[string]any{
+		"issuer":                                         t.Issuer,
+		"response_types_supported":                       []string{"code"},
+		"response_modes_supported":                       []string{"query"},
+		"grant_types_supported":                          grantTypeNames(),
+		"subject_types_supported":                        []string{"public"},
+		"id_token_signing_alg_values_supported":          []string{"RS256", "ES256", "EdDSA"},
+		"token_endpoint_auth_methods_supported":          []string{application.AuthBasic, application.AuthPost, application.AuthNone},
+		"introspection_endpoint_auth_methods_supported":  []string{application.AuthBasic, application.AuthPost},
+		"revocation_endpoint_auth_methods_supported":     []string{application.AuthBasic, application.AuthPost, application.AuthNone},
+		"code_challenge_methods_supported":               []string{"S256"},
+		"prompt_values_supported":                        promptValues,
+		"acr_values_supported":                           []string{step.ACR},
+		"ui_locales_supported":                           t.Settings.Languages,
+		"scopes_supported":                               append([]string{"openid", "offline_access"}, customer.Scopes()...),
+		"claims_supported":                               append([]string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash"}, claimNames(customer.Scopes())...),
+		"claim_types_supported":                          []string{"normal"},
+		"claims_parameter_supported":                     false,
+		"request_parameter_supported":                    false,
+		"request_uri_parameter_supported":                false,
+		"authorization_response_iss_parameter_supported": true,
+	}
+	for _, route := range p.Routes() {
+		if name := endpoints[route.Pattern]; name != "" {
+			document[name] = t.URL(route.Pattern)
+		}
+	}
+	body, err := json.Marshal(document)
+	if err != nil { // of texts and lists: it cannot fail
+		http.Error(w, "discovery could not be written", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	_, _ = w.Write(body)
+}
+
+// jwks answers with the tenant's public keys (RFC 7517, section 5).
+func (p *Provider) jwks(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
+	body, err := p.SigningKeys.Public(r.Context(), t.ID)
+	if err != nil {
+		p.writeError(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Cache-Control", "public, max-age="+strconv.Itoa(int(signingkey.CacheFor.Seconds())))
+	_, _ = w.Write(body)
+}

@@ -1,0 +1,201 @@
+package view
+
+import "time"
+
+// Identify asks who it is. Field: identifier. Choices: create.
+type Identify struct {
+	Kinds  []string // what the tenant takes: email, phone, username
+	Create bool     // offer "Create account"
+}
+
+// Password asks for the password. Fields: password, stay. Choices: back, code.
+type Password struct {
+	Identifier string
+	Stay       bool // offer "Stay signed in"
+	Code       bool // offer "Send me a code instead"
+}
+
+// CreateAccount asks for the address of a new account. Field: identifier.
+// Choices: back (to signing in).
+type CreateAccount struct {
+	SignIn bool // offer "Sign in"
+}
+
+// Code asks for the code that was sent. Field: code. Choices: resend, back,
+// password.
+type Code struct {
+	Address  string // where the code went, as it was typed
+	Phone    bool   // by text message
+	SignUp   bool   // the address is being proven for a new account
+	Length   int    // digits; the script sends the form when they are there, 0 = it doesn't
+	Resend   bool
+	Back     bool
+	Password bool
+}
+
+// NewPassword asks for a new password. Field: new_password. Choices: skip.
+type NewPassword struct {
+	Identifier string // for password managers
+	MinLength  int    // characters
+	Skip       bool
+}
+
+// Collect asks for parts of the profile. Fields: by claim name. Choices: skip.
+type Collect struct {
+	Title  Text // empty: "A little about you"
+	Lead   Text
+	Fields []Field
+	Skip   bool
+}
+
+// Terms asks to agree to documents. The form's own button agrees. Choices:
+// decline.
+type Terms struct {
+	Documents []Document
+	Decline   bool
+}
+
+// Document is one text to agree to.
+type Document struct {
+	Label   Text
+	URL     string
+	Updated time.Time // zero: not said
+}
+
+// Consent asks whether an application may have data. Field: decision, allow or
+// deny.
+type Consent struct {
+	As         string // the customer's own address
+	Shares     []Share
+	ThirdParty bool // made by others than the brand
+	Verified   bool // and the brand has checked who they are
+	PolicyURL  string
+	TermsURL   string
+}
+
+// Share is one thing that an application would get, with the real value.
+type Share struct {
+	Name  string // the claim or scope, for the label "share.<name>"
+	Label Text   // instead of it
+	Value string
+	Asked bool // a value that the customer has not given yet
+}
+
+// Message says one thing and goes on. Posts the form with nothing chosen.
+type Message struct {
+	Title, Body Text
+	Continue    Text // empty: "Continue"
+}
+
+// Deny ends a journey that may not go on.
+type Deny struct {
+	Reason  Text   // empty: a general one
+	ID      string // to quote when asking for help
+	BackURL string // to the application; empty: no link
+}
+
+// FaultKind says what could not be done; its wording is fixed.
+type FaultKind string
+
+const (
+	FaultServer      FaultKind = ""            // our own mistake
+	FaultRedirect    FaultKind = "redirect"    // a redirect URI that is not registered
+	FaultApplication FaultKind = "application" // an unknown application
+	FaultRequest     FaultKind = "request"     // another mistake in the request
+	FaultForged      FaultKind = "forged"      // a state of another browser or tenant
+)
+
+// Fault is the page of an error that cannot be sent back to the application.
+type Fault struct {
+	Kind    FaultKind
+	ID      string // to quote when asking for help
+	BackURL string // where to start again; empty: no link
+}
+
+// Expired says that the page was left too long. One button: a link to
+// RestartURL, or without it the form's choice restart.
+type Expired struct{ RestartURL string }
+
+// Limited says until when a way in is paused. Choices: code, password, back.
+type Limited struct {
+	Until    time.Time
+	Code     bool // still works
+	Password bool // still works
+	Back     bool
+}
+
+// Busy says that the server has too much to do (status 503). The button posts
+// the form again: Values and State are kept in hidden fields where given,
+// never the password. RetryURL makes it a link instead.
+type Busy struct{ RetryURL string }
+
+// SignOut asks whether to sign out everywhere. Field: decision, sign_out or
+// stay.
+type SignOut struct{}
+
+// SignedOut says that it is done.
+type SignedOut struct {
+	BackURL   string // to the application; empty: no link
+	SignInURL string // empty: no link
+}
+
+// Account is the customer's own page. One form; its buttons post revoke (a
+// connection's ID), end (a session's ID), or choose: end_others, sign_out.
+type Account struct {
+	Name       string // how to greet; may be empty
+	Identifier string
+	Services   []Service
+	Connected  []Connection
+	Sessions   []Session
+}
+
+// Service is an application that the customer can go to.
+type Service struct{ Name, URL string }
+
+// Connection is an application that has access to the account.
+type Connection struct {
+	ID         string
+	Name       string
+	ThirdParty bool
+	Shares     []Share
+	Since      time.Time
+}
+
+// Session is one place where the customer is signed in.
+type Session struct {
+	ID              string
+	Browser, System string // "Firefox", "Windows"; may be empty
+	Phone           bool
+	This            bool
+	Seen            time.Time
+	Applications    []string
+}
+
+// NotFound says that there is nothing at this address.
+type NotFound struct{ HomeURL string }
+
+func (Identify) page() string      { return "identify" }
+func (Password) page() string      { return "password" }
+func (CreateAccount) page() string { return "signup" }
+func (Code) page() string          { return "code" }
+func (NewPassword) page() string   { return "newpassword" }
+func (Collect) page() string       { return "collect" }
+func (Terms) page() string         { return "terms" }
+func (Consent) page() string       { return "consent" }
+func (Message) page() string       { return "message" }
+func (Deny) page() string          { return "deny" }
+func (Fault) page() string         { return "fault" }
+func (Expired) page() string       { return "expired" }
+func (Limited) page() string       { return "limited" }
+func (Busy) page() string          { return "busy" }
+func (SignOut) page() string       { return "signout" }
+func (SignedOut) page() string     { return "signedout" }
+func (Account) page() string       { return "account" }
+func (NotFound) page() string      { return "notfound" }
+
+func everyPage() []Data {
+	return []Data{
+		Identify{}, Password{}, CreateAccount{}, Code{}, NewPassword{}, Collect{}, Terms{}, Consent{}, Message{},
+		Deny{}, Fault{}, Expired{}, Limited{}, Busy{}, SignOut{}, SignedOut{}, Account{}, NotFound{},
+	}
+}

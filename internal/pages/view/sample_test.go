@@ -1,0 +1,116 @@
+package view
+
+import (
+	"testing"
+	"time"
+)
+
+var now = time.Date(2026, 8, 1, 15, 4, 0, 0, time.UTC)
+
+func newViews(t testing.TB) *Views {
+	t.Helper()
+	v, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func newLook(t testing.TB, v *Views, theme Theme) *Look {
+	t.Helper()
+	theme.Links = []Link{{Label: T("footer.help"), URL: "https://olive.example/help"}, {Label: T("footer.privacy"), URL: "https://olive.example/privacy"}}
+	look, err := v.Look(theme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return look
+}
+
+const ana = "ana@example.com"
+
+// samples are every page in every state, as the tests and the preview show
+// them; text is what stands where a stranger's words would.
+func samples(text func(string) string) map[string]Page {
+	shop, recipes := text("Olive & Thyme Shop"), text("Recipes by Ana")
+	shares := []Share{
+		{Name: "email", Value: text(ana)}, {Name: "name", Value: text("Ana Sofia Marques")},
+		{Name: "address", Asked: true}, {Name: "offline_access"},
+	}
+	fields := []Field{
+		{Name: "given_name", Required: true},
+		{Name: "family_name", Required: true},
+		{Name: "birthdate", Why: Literal(text("We send you something nice on the day.")), Min: "1900-01-01", Max: "2026-08-01"},
+		{Name: "phone_number", Why: Literal(text("The courier calls you at the door."))},
+		{Name: "locale", Options: []Option{{"en", Literal(text("English"))}, {"ar", Literal(text("العربية"))}}},
+		{Name: "loyalty_number", Label: Literal(text("Loyalty card number")), MaxLength: 20},
+		{Name: "newsletter", Label: Literal(text("Send me the season's recipes")), Type: "checkbox"},
+	}
+	wrong := func(pairs ...any) map[string]Text {
+		errs := map[string]Text{}
+		for i := 0; i < len(pairs); i += 2 {
+			errs[pairs[i].(string)] = pairs[i+1].(Text)
+		}
+		return errs
+	}
+	at := func(d time.Duration) time.Time { return now.Add(-d) }
+	pages := map[string]Page{
+		"identify":          {Application: shop, Data: Identify{Kinds: []string{"email"}, Create: true}},
+		"identify-error":    {Application: shop, Data: Identify{Kinds: []string{"email", "username"}, Create: true}, Values: map[string]string{"identifier": text("ana@")}, Errors: wrong("identifier", T("error.email"))},
+		"password":          {Application: shop, Data: Password{Identifier: text(ana), Stay: true, Code: true}},
+		"password-error":    {Application: shop, Data: Password{Identifier: text(ana), Stay: true, Code: true}, Values: map[string]string{"stay": "true"}, Errors: wrong("password", T("error.password_wrong"))},
+		"signup":            {Application: shop, Data: CreateAccount{SignIn: true}},
+		"signup-error":      {Application: shop, Data: CreateAccount{SignIn: true}, Values: map[string]string{"identifier": text("ana")}, Errors: wrong("identifier", T("error.email"))},
+		"code":              {Application: shop, Data: Code{Address: text(ana), SignUp: true, Length: 6, Resend: true, Back: true}},
+		"code-signin":       {Application: shop, Data: Code{Address: text(ana), Length: 6, Resend: true, Password: true}, Notice: &Notice{OK, T("notice.code_sent")}},
+		"code-error":        {Application: shop, Data: Code{Address: text(ana), Length: 6, Resend: true, Back: true}, Values: map[string]string{"code": text("123 456")}, Errors: wrong("code", T("error.code_wrong"))},
+		"newpassword":       {Application: shop, Data: NewPassword{Identifier: text(ana), MinLength: 15, Skip: true}},
+		"newpassword-error": {Application: shop, Data: NewPassword{Identifier: text(ana), MinLength: 15}, Errors: wrong("new_password", T("error.new_password_short", "Count", 15))},
+		"collect":           {Application: shop, Data: Collect{Fields: fields, Skip: true}},
+		"collect-error": {Application: shop, Data: Collect{Fields: fields, Title: Literal(text("Your delivery")), Lead: Literal(text("So that it finds you."))},
+			Values: map[string]string{"given_name": text("Ana"), "phone_number": text("12"), "locale": "ar", "newsletter": "true"},
+			Errors: wrong("family_name", T("error.required"), "phone_number", T("error.phone"))},
+		"collect-address": {Data: Collect{Title: T("field.address"), Fields: []Field{{Name: "address.street_address", Required: true}, {Name: "address.postal_code", Required: true}, {Name: "address.locality", Required: true}, {Name: "address.country"}}}},
+		"terms": {Application: shop, Data: Terms{Decline: true, Documents: []Document{
+			{Label: Literal(text("Terms of use")), URL: "https://olive.example/terms", Updated: now}, {Label: Literal(text("Privacy notice")), URL: "https://olive.example/privacy"}}}},
+		"consent": {Application: recipes, Data: Consent{As: text(ana), Shares: shares, ThirdParty: true, PolicyURL: "https://recipes.example/privacy", TermsURL: "https://recipes.example/terms"}},
+		"consent-verified": {Application: recipes, Data: Consent{As: text(ana), ThirdParty: true, Verified: true,
+			Shares: []Share{{Name: "openid"}, {Name: "email", Value: text(ana)}, {Name: "loyalty", Label: Literal(text("Your loyalty points")), Value: text("1,250")}}}},
+		"message":           {Application: shop, Data: Message{Title: T("notice.password_saved"), Body: Literal(text("Next time you can sign in with it."))}},
+		"message-literal":   {Data: Message{Title: Literal(text("Welcome back")), Body: Literal(text("We've moved.")), Continue: Literal(text("Good to know"))}},
+		"deny":              {Application: shop, Data: Deny{ID: "err_06c1x5m8kz7v9b2n4q6r8t0w1y", BackURL: "https://shop.example/"}},
+		"deny-reason":       {Application: shop, Data: Deny{Reason: T("deny.locked")}},
+		"fault":             {Data: Fault{ID: "err_06c1x5m8kz7v9b2n4q6r8t0w1y", BackURL: "/"}},
+		"fault-redirect":    {Data: Fault{Kind: FaultRedirect, ID: "err_06c1x5m8kz7v9b2n4q6r8t0w1y"}},
+		"fault-application": {Data: Fault{Kind: FaultApplication, ID: "err_06c1x5m8kz7v9b2n4q6r8t0w1y"}},
+		"fault-request":     {Data: Fault{Kind: FaultRequest, ID: "err_06c1x5m8kz7v9b2n4q6r8t0w1y"}},
+		"fault-forged":      {Application: shop, Data: Fault{Kind: FaultForged, BackURL: "https://shop.example/"}},
+		"expired":           {Application: shop, Data: Expired{}},
+		"expired-link":      {Data: Expired{RestartURL: "/account"}},
+		"limited":           {Application: shop, Data: Limited{Until: now.Add(12 * time.Minute), Code: true, Back: true}},
+		"limited-both":      {Application: shop, Data: Limited{Until: now.Add(2 * time.Minute), Code: true, Password: true}},
+		"limited-only":      {Application: shop, Data: Limited{Until: now.Add(3 * time.Hour), Back: true}},
+		"busy":              {Application: shop, Data: Busy{}, Values: map[string]string{"identifier": text(ana), "password": "secret-thing", "new_password": "secret-thing"}},
+		"busy-link":         {Data: Busy{RetryURL: "/"}},
+		"signout":           {Application: shop, Data: SignOut{}},
+		"signout-plain":     {Data: SignOut{}},
+		"signedout":         {Application: shop, Data: SignedOut{BackURL: "https://shop.example/", SignInURL: "/account"}},
+		"notfound":          {Data: NotFound{HomeURL: "/account"}},
+		"account": {Data: Account{Name: text("Ana Sofia Marques"), Identifier: text(ana),
+			Services:  []Service{{shop, "https://shop.example/"}, {text("Thyme Club"), "https://club.example/"}},
+			Connected: []Connection{{ID: "grt_06c1x5m8kz7v9b2n4q6r8t0w1y", Name: recipes, ThirdParty: true, Shares: shares[:2], Since: at(40 * 24 * time.Hour)}},
+			Sessions: []Session{
+				{ID: "ses_06c1x5m8kz7v9b2n4q6r8t0w1a", Browser: "Firefox", System: "macOS", This: true, Seen: now, Applications: []string{shop}},
+				{ID: "ses_06c1x5m8kz7v9b2n4q6r8t0w1b", Browser: text("Safari"), System: "iPhone", Phone: true, Seen: at(27 * time.Hour), Applications: []string{text("Thyme Club")}},
+				{ID: "ses_06c1x5m8kz7v9b2n4q6r8t0w1c", Seen: at(30 * 24 * time.Hour)},
+			}}, Notice: &Notice{OK, T("notice.access_removed", "App", text("Planner"))}},
+		"account-empty": {Data: Account{Identifier: text(ana), Sessions: []Session{{ID: "ses_06c1x5m8kz7v9b2n4q6r8t0w1a", Browser: "Chrome", System: "Android", Phone: true, This: true, Seen: now}}}},
+	}
+	for name, page := range pages {
+		page.Now, page.Lang, page.Action, page.State = now, "en", "/journey", text("AQs3aled_state")
+		page.Languages = []string{"en", "ar"}
+		pages[name] = page
+	}
+	return pages
+}
+
+func plain(s string) string { return s }

@@ -1,0 +1,121 @@
+package view
+
+import "html/template"
+
+// Head is a page's heading, which is also the document's title.
+type Head struct{ Title template.HTML }
+
+func (f *frame) Head(key string) Head { return Head{f.T(key)} }
+func (f *frame) HeadOf(t Text) Head   { return Head{f.Say(t)} }
+
+// Button is a page's own button, and what it says while it works.
+type Button struct {
+	Label template.HTML
+	Busy  string
+}
+
+func (f *frame) Button(label, busy string) Button { return Button{f.T(label), f.S(busy)} }
+func (f *frame) ButtonOf(label Text) Button       { return Button{f.Say(label), f.S("common.busy")} }
+
+var titles = map[string]string{
+	"identify": "identify.title", "password": "password.title", "signup": "signup.title", "newpassword": "newpassword.title",
+	"terms": "terms.title", "deny": "deny.title", "expired": "expired.title", "limited": "limited.title", "busy": "busy.title",
+	"signout": "signout.title", "signedout": "signedout.title", "account": "account.title", "notfound": "notfound.title",
+}
+
+// TitleText is the document's title: what the heading says, as plain text.
+func (f *frame) TitleText() string {
+	switch data := f.Data.(type) {
+	case Code:
+		if data.Phone {
+			return f.S("code.title_phone")
+		}
+		return f.S("code.title")
+	case Consent:
+		return f.S("consent.title", "App", f.Application, "Brand", f.Brand())
+	case Collect:
+		return f.titleOr(data.Title, "collect.title")
+	case Message:
+		return f.titleOr(data.Title, "message.title")
+	case Fault:
+		return f.S(f.FaultTitle())
+	}
+	return f.S(titles[f.name])
+}
+
+func (f *frame) titleOr(t Text, key string) string {
+	if t.empty() {
+		return f.S(key)
+	}
+	return f.Plain(t)
+}
+
+var faults = map[FaultKind][2]string{
+	FaultServer:      {"fault.title", "fault.body"},
+	FaultRedirect:    {"fault.redirect_title", "fault.redirect"},
+	FaultApplication: {"fault.application_title", "fault.application"},
+	FaultRequest:     {"fault.request_title", "fault.request"},
+	FaultForged:      {"fault.forged_title", "fault.forged"},
+}
+
+func (f *frame) fault() [2]string {
+	if data, ok := f.Data.(Fault); ok {
+		if words, ok := faults[data.Kind]; ok {
+			return words
+		}
+	}
+	return faults[FaultServer]
+}
+
+func (f *frame) FaultTitle() string { return f.fault()[0] }
+func (f *frame) FaultBody() string  { return f.fault()[1] }
+
+// IdentifierInput is the field that asks who it is, for the kinds of address
+// that the tenant takes.
+func (f *frame) IdentifierInput() Input {
+	data, _ := f.Data.(Identify)
+	has := map[string]bool{}
+	for _, kind := range data.Kinds {
+		has[kind] = true
+	}
+	field := Field{Name: "identifier", Type: "text", Autocomplete: "username webauthn", Required: true, MaxLength: 320, LTR: true}
+	switch email, phone, username := has["email"], has["phone"], has["username"]; {
+	case email && phone && username:
+		field.Label = T("identify.any")
+	case email && phone:
+		field.Label = T("identify.email_phone")
+	case email && username:
+		field.Label = T("identify.email_username")
+	case phone && username:
+		field.Label = T("identify.phone_username")
+	case phone:
+		field.Label, field.Type = T("identify.phone"), "tel"
+	case username:
+		field.Label = T("identify.username")
+	default:
+		field.Label, field.Type = T("identify.email"), "email"
+	}
+	return f.Input(field, "identifier")
+}
+
+// AddressInput is the field that asks for the address of a new account.
+func (f *frame) AddressInput() Input {
+	return f.Input(Field{Name: "identifier", Type: "email", Label: T("signup.email"), Why: T("signup.why"),
+		Autocomplete: "email", Required: true, MaxLength: 320}, "identifier")
+}
+
+// CollectInputs are the profile's fields; the first that is wrong gets the
+// focus, else the first.
+func (f *frame) CollectInputs() []Input {
+	data, _ := f.Data.(Collect)
+	var names []string
+	for _, field := range data.Fields {
+		names = append(names, field.Name)
+	}
+	focus := f.FirstError(names...)
+	var inputs []Input
+	for _, field := range data.Fields {
+		inputs = append(inputs, f.Input(field, focus))
+	}
+	return inputs
+}

@@ -1,0 +1,60 @@
+package session
+
+import (
+	"fmt"
+
+	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/sqldb"
+)
+
+// End ends one session of a customer as part of tx, and says whether it was
+// there.
+func (s *Sessions) End(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, session id.Session, reason Reason, actor string) (bool, error) {
+	ended, err := tx.Exec(`DELETE FROM session WHERE tenant = $1 AND customer = $2 AND session = $3`, tenant, customer, session)
+	if err != nil {
+		return false, fmt.Errorf("end the session: %w", err)
+	}
+	if ended == 0 {
+		return false, nil
+	}
+	return true, s.tell(tx, Ended{Tenant: tenant, Customer: customer, Sessions: []id.Session{session}, Reason: reason, Actor: actor})
+}
+
+// EndAll ends all sessions of a customer but except, which may be "", as part
+// of tx, and whatever has outlived its session. It says how many there were.
+func (s *Sessions) EndAll(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, except id.Session, reason Reason, actor string) (int, error) {
+	rows, err := tx.Query(`DELETE FROM session WHERE tenant = $1 AND customer = $2 AND session <> $3 RETURNING session`, tenant, customer, except)
+	if err != nil {
+		return 0, fmt.Errorf("end the sessions: %w", err)
+	}
+	e := Ended{Tenant: tenant, Customer: customer, Everywhere: true, Except: except, Reason: reason, Actor: actor}
+	for rows.Next() {
+		var session id.Session
+		if err := rows.Scan(&session); err != nil {
+			return 0, fmt.Errorf("read the sessions ended: %w", err)
+		}
+		e.Sessions = append(e.Sessions, session)
+	}
+	if err := rows.Err(); err != nil {
+		return 0, err
+	}
+	return len(e.Sessions), s.tell(tx, e)
+}
+
+// tell appends an event for each session and has the rest ended too.
+func (s *Sessions) tell(tx *sqldb.Tx, e Ended) error {
+	for _, session := range e.Sessions {
+		err := s.Log.Append(tx, event.Event{
+			Tenant: e.Tenant, Customer: e.Customer, Type: "session.ended", Actor: e.Actor,
+			Data: map[string]any{"session": session, "reason": e.Reason},
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if s.Options.Ended == nil {
+		return nil
+	}
+	return s.Options.Ended(tx, e)
+}

@@ -1,0 +1,326 @@
+package tenant
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/cardea-id/cardea/internal/identifier"
+)
+
+// Settings are what an operator may choose for a tenant. The zero value of a
+// field is not its default: start from Defaults.
+type Settings struct {
+	SignUp      SignUp               `json:"sign_up"`
+	Password    Password             `json:"password"`
+	Session     Session              `json:"session"`
+	Limits      Limits               `json:"limits"`
+	Profile     json.RawMessage      `json:"profile"`     // JSON Schema (2020-12) of the customers' profile; claim names are its properties
+	Identifiers []DeclaredIdentifier `json:"identifiers"` // kinds of identifiers beyond e-mail, phone and username
+	Region      string               `json:"region"`      // ISO 3166-1 alpha-2; how a phone number without a country code is read
+	Terms       Terms                `json:"terms"`
+	Languages   []string             `json:"languages"` // BCP 47, the first is the default
+	Tokens      Tokens               `json:"tokens"`
+	Mail        Mail                 `json:"mail"`
+}
+
+// SignUp says how an account is opened.
+type SignUp struct {
+	Enabled          bool     `json:"enabled"`
+	PasswordRequired bool     `json:"password_required"` // whether an account needs a password; without, a customer may skip it and use codes
+	Collect          []string `json:"collect"`           // profile properties asked for before the account is made
+}
+
+// Password says what passwords may be and what hashing one costs.
+type Password struct {
+	MinLength   int    `json:"min_length"`  // code points; 15 by NIST SP 800-63B-4, section 3.1.1.2, where it is the only factor; 8 at the least
+	MemoryKiB   uint32 `json:"memory_kib"`  // Argon2id
+	Time        uint32 `json:"time"`        // Argon2id passes
+	Parallelism uint8  `json:"parallelism"` // Argon2id lanes
+}
+
+// Session says how long a customer stays signed in.
+type Session struct {
+	OfferStay    bool     `json:"offer_stay"` // whether the sign-in page offers "stay signed in"
+	Idle         Duration `json:"idle"`
+	Absolute     Duration `json:"absolute"`
+	StayIdle     Duration `json:"stay_idle"`     // with "stay signed in"
+	StayAbsolute Duration `json:"stay_absolute"` // with "stay signed in"
+}
+
+// Limits bound guesses and messages. They hold for a customer over all doors,
+// and for an address without an account just the same.
+type Limits struct {
+	PasswordPerHour int      `json:"password_per_hour"`
+	PasswordTotal   int      `json:"password_total"` // wrong ones in a row (NIST SP 800-63B-4, section 3.2.2: at most 100)
+	CodePerHour     int      `json:"code_per_hour"`
+	CodeTotal       int      `json:"code_total"`
+	SendPerHour     int      `json:"send_per_hour"`
+	AttemptsPerCode int      `json:"attempts_per_code"`
+	CodeLifetime    Duration `json:"code_lifetime"` // at most 10 minutes
+}
+
+// DeclaredIdentifier is a kind of identifier that a tenant has of its own,
+// such as a loyalty number.
+type DeclaredIdentifier struct {
+	Name    string `json:"name"`    // lower-case letters, digits and underscores
+	Label   string `json:"label"`   // what customers call it
+	Pattern string `json:"pattern"` // regular expression (RE2) that the whole value matches
+	Case    string `json:"case"`    // "exact" (the default), "lower" or "upper": what the case of letters means
+}
+
+// rule compiles how the identifier is read.
+func (d DeclaredIdentifier) rule() (*identifier.Rule, error) {
+	letters := identifier.Case(d.Case)
+	if letters == "" {
+		letters = identifier.CaseExact
+	}
+	return identifier.NewRule(d.Pattern, letters)
+}
+
+// Terms are the documents that a customer agrees to before an account is made.
+// Without a version nothing is asked.
+type Terms struct {
+	Version   string     `json:"version"`
+	Documents []Document `json:"documents"`
+}
+
+// Document is one text to agree to.
+type Document struct {
+	Title map[string]string `json:"title"` // by language
+	URL   string            `json:"url"`
+}
+
+// TitleIn returns the document's title in a language, else in English, else
+// in any.
+func (d Document) TitleIn(language string) string {
+	if title := d.Title[language]; title != "" {
+		return title
+	}
+	if title := d.Title["en"]; title != "" {
+		return title
+	}
+	for _, language := range slices.Sorted(maps.Keys(d.Title)) {
+		return d.Title[language]
+	}
+	return d.URL
+}
+
+// Tokens says how long what applications get is good for.
+type Tokens struct {
+	Access          Duration `json:"access"`
+	ID              Duration `json:"id"`
+	Code            Duration `json:"code"`
+	RefreshIdle     Duration `json:"refresh_idle"`
+	RefreshAbsolute Duration `json:"refresh_absolute"`
+}
+
+// Mail says who a tenant's mail comes from. Where it is empty the
+// installation's sender is used.
+type Mail struct {
+	FromName    string `json:"from_name"`
+	FromAddress string `json:"from_address"`
+}
+
+// Duration is a time.Duration that is written as text, such as "15m" or "720h".
+type Duration time.Duration
+
+func (d Duration) D() time.Duration             { return time.Duration(d) }
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration such as \"15m\" or \"720h\"", text)
+	}
+	*d = Duration(parsed)
+	return nil
+}
+
+// standardProfile holds the standard claims of OpenID Connect Core 1.0,
+// section 5.1, that a customer tells about himself. E-mail and phone are
+// identifiers and not part of it.
+const standardProfile = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "properties": {
+    "name": {"type": "string", "minLength": 1, "maxLength": 200},
+    "given_name": {"type": "string", "minLength": 1, "maxLength": 100},
+    "family_name": {"type": "string", "minLength": 1, "maxLength": 100},
+    "middle_name": {"type": "string", "maxLength": 100},
+    "nickname": {"type": "string", "maxLength": 100},
+    "preferred_username": {"type": "string", "maxLength": 100},
+    "profile": {"type": "string", "maxLength": 500},
+    "picture": {"type": "string", "maxLength": 500},
+    "website": {"type": "string", "maxLength": 500},
+    "gender": {"type": "string", "maxLength": 50},
+    "birthdate": {"type": "string", "pattern": "^([0-9]{4}|0000)(-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$"},
+    "zoneinfo": {"type": "string", "maxLength": 64},
+    "locale": {"type": "string", "maxLength": 35},
+    "address": {
+      "type": "object",
+      "additionalProperties": false,
+      "properties": {
+        "formatted": {"type": "string", "maxLength": 500},
+        "street_address": {"type": "string", "maxLength": 300},
+        "locality": {"type": "string", "maxLength": 100},
+        "region": {"type": "string", "maxLength": 100},
+        "postal_code": {"type": "string", "maxLength": 20},
+        "country": {"type": "string", "maxLength": 100}
+      }
+    }
+  }
+}`
+
+// Defaults returns the settings that a new tenant has unless told otherwise.
+func Defaults() Settings {
+	return Settings{
+		SignUp:   SignUp{Enabled: true, Collect: []string{}},
+		Password: Password{MinLength: 15, MemoryKiB: 19 * 1024, Time: 2, Parallelism: 1},
+		Session: Session{
+			OfferStay: true,
+			Idle:      Duration(time.Hour), Absolute: Duration(24 * time.Hour),
+			StayIdle: Duration(30 * 24 * time.Hour), StayAbsolute: Duration(90 * 24 * time.Hour),
+		},
+		Limits: Limits{
+			PasswordPerHour: 30, PasswordTotal: 100, CodePerHour: 30, CodeTotal: 100,
+			SendPerHour: 10, AttemptsPerCode: 5, CodeLifetime: Duration(10 * time.Minute),
+		},
+		Profile:     json.RawMessage(standardProfile),
+		Identifiers: []DeclaredIdentifier{},
+		Region:      "GB",
+		Terms:       Terms{Documents: []Document{}},
+		Languages:   []string{"en", "ar"},
+		Tokens: Tokens{
+			Access: Duration(10 * time.Minute), ID: Duration(10 * time.Minute), Code: Duration(time.Minute),
+			RefreshIdle: Duration(30 * 24 * time.Hour), RefreshAbsolute: Duration(365 * 24 * time.Hour),
+		},
+	}
+}
+
+// ParseSettings reads settings from YAML or JSON on top of base, so that what
+// the text does not name stays as it is. Unknown keys are refused; lists and
+// the profile schema are replaced whole.
+func ParseSettings(base Settings, text []byte) (Settings, error) {
+	var document any
+	if err := yaml.Unmarshal(text, &document); err != nil {
+		return Settings{}, fmt.Errorf("the settings are not YAML: %w", err)
+	}
+	if document == nil {
+		return base, nil
+	}
+	asJSON, err := json.Marshal(document)
+	if err != nil {
+		return Settings{}, fmt.Errorf("the settings have a key that is not text: %w", err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(asJSON))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&base); err != nil {
+		return Settings{}, fmt.Errorf("the settings are not understood: %w", err)
+	}
+	return base, nil
+}
+
+var (
+	identifierName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,30}$`)
+	region         = regexp.MustCompile(`^[A-Z]{2}$`)
+)
+
+// Check returns everything that is wrong with s, joined; each line names the
+// key, what is wrong and what is right.
+func (s Settings) Check() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	between := func(key string, d Duration, least, most time.Duration) {
+		if d.D() < least || d.D() > most {
+			fault("%s is %s; it is between %s and %s", key, d.D(), least, most)
+		}
+	}
+	count := func(key string, n, least, most int) {
+		if n < least || n > most {
+			fault("%s is %d; it is between %d and %d", key, n, least, most)
+		}
+	}
+	const day = 24 * time.Hour
+	count("password.min_length", s.Password.MinLength, 8, 64)
+	count("password.memory_kib", int(s.Password.MemoryKiB), 7*1024, 256*1024)
+	count("password.time", int(s.Password.Time), 1, 10)
+	count("password.parallelism", int(s.Password.Parallelism), 1, 4)
+	if uint64(s.Password.MemoryKiB)*uint64(s.Password.Time) < 35*1024 {
+		fault("password: %d KiB in %d passes is weaker than Argon2id at 19 MiB in 2; use 19456/2, 12288/3, 9216/4 or 7168/5 at the least", s.Password.MemoryKiB, s.Password.Time)
+	}
+	between("session.idle", s.Session.Idle, time.Minute, 90*day)
+	between("session.absolute", s.Session.Absolute, s.Session.Idle.D(), 400*day)
+	between("session.stay_idle", s.Session.StayIdle, time.Minute, 400*day)
+	between("session.stay_absolute", s.Session.StayAbsolute, s.Session.StayIdle.D(), 400*day)
+	count("limits.password_per_hour", s.Limits.PasswordPerHour, 3, 100)
+	count("limits.password_total", s.Limits.PasswordTotal, 5, 100)
+	count("limits.code_per_hour", s.Limits.CodePerHour, 3, 100)
+	count("limits.code_total", s.Limits.CodeTotal, 5, 100)
+	count("limits.send_per_hour", s.Limits.SendPerHour, 1, 100)
+	count("limits.attempts_per_code", s.Limits.AttemptsPerCode, 1, 10)
+	between("limits.code_lifetime", s.Limits.CodeLifetime, time.Minute, 10*time.Minute)
+	between("tokens.access", s.Tokens.Access, time.Minute, day)
+	between("tokens.id", s.Tokens.ID, time.Minute, day)
+	between("tokens.code", s.Tokens.Code, 10*time.Second, 10*time.Minute)
+	between("tokens.refresh_idle", s.Tokens.RefreshIdle, time.Minute, 400*day)
+	between("tokens.refresh_absolute", s.Tokens.RefreshAbsolute, s.Tokens.RefreshIdle.D(), 1500*day)
+	if !region.MatchString(s.Region) {
+		fault("region is %q; it is two capital letters such as GB", s.Region)
+	}
+	if len(s.Languages) == 0 {
+		fault("languages is empty; name at least one, the default first")
+	}
+	schema, err := CompileProfile(s.Profile)
+	if err != nil {
+		faults = append(faults, err)
+	}
+	for _, name := range s.SignUp.Collect {
+		if schema != nil && !slices.Contains(schema.Names(), name) {
+			fault("sign_up.collect names %q, which is not a property of profile", name)
+		}
+	}
+	seen := map[string]bool{"email": true, "phone": true, "username": true}
+	for _, declared := range s.Identifiers {
+		if !identifierName.MatchString(declared.Name) {
+			fault("identifiers: the name %q is not lower-case letters, digits and underscores", declared.Name)
+		}
+		if seen[declared.Name] {
+			fault("identifiers: %q is there twice or built in", declared.Name)
+		}
+		seen[declared.Name] = true
+		if _, err := declared.rule(); err != nil {
+			fault("identifiers: %q: %w", declared.Name, err)
+		}
+	}
+	if len(s.Terms.Documents) > 0 && s.Terms.Version == "" {
+		fault("terms.documents needs terms.version, so that it can be proved which text was agreed to")
+	}
+	for _, document := range s.Terms.Documents {
+		if !strings.HasPrefix(document.URL, "https://") && !strings.HasPrefix(document.URL, "http://localhost") {
+			fault("terms: %q is not an https address", document.URL)
+		}
+	}
+	if strings.ContainsAny(s.Mail.FromAddress+s.Mail.FromName, "\r\n") || (s.Mail.FromAddress != "" && strings.Count(s.Mail.FromAddress, "@") != 1) {
+		fault("mail: the sender %q <%s> is not one name and one address", s.Mail.FromName, s.Mail.FromAddress)
+	}
+	return errors.Join(faults...)
+}
+
+// Warnings returns what is allowed but weak, one sentence each.
+func (s Settings) Warnings() []string {
+	var warnings []string
+	if s.Password.MinLength < 15 {
+		warnings = append(warnings, fmt.Sprintf("password.min_length is %d: NIST SP 800-63B-4 asks for 15 where the password is the only factor", s.Password.MinLength))
+	}
+	return warnings
+}
