@@ -19,7 +19,7 @@ import (
 	"strings"
 
 	"github.com/cardea-id/cardea/internal/id"
-	"github.com/cardea-id/cardea/internal/oauth/redirecturi"
+	"github.com/cardea-id/cardea/internal/redirecturi"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 

@@ -109,11 +109,10 @@ func NewChecker(breached *BreachedList) *Checker {
 // have to do with the customer and the brand, see ContextWords. An error means
 // that the breached list could not be read.
 func (c *Checker) Check(policy Policy, p Password, words []string) (Assessment, error) {
-	switch p.fault {
-	case nil:
-	case ErrTooLong:
+	switch {
+	case errors.Is(p.fault, ErrTooLong):
 		return Assessment{Findings: []Finding{{Code: TooLong, Max: MaxLength}}}, nil
-	default:
+	case p.fault != nil:
 		return Assessment{Findings: []Finding{{Code: Malformed}}}, nil
 	}
 	var a Assessment
@@ -174,7 +173,7 @@ const (
 	maxWords        = 32 // bounds the work for crafted input
 	maxWordBytes    = 64
 	minOwnRemainder = 8  // code points that must remain without the words
-	maxScoredLength = 6400 // code points; what follows can only add strength
+	maxScoredLength = 64 // code points; what follows can only add strength
 )
 
 func cleanWords(words []string) []string {

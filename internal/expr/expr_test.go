@@ -126,8 +126,7 @@ func TestCostIsLimited(t *testing.T) {
 		if _, err := program.Eval(t.Context(), vars); !errors.Is(err, ErrCost) {
 			t.Errorf("%s: %v", source, err)
 		}
-		t.Log(time.Since(begin), source)
-		if took := time.Since(begin); took > 2*time.Second {
+		if took := time.Since(begin); took > 5*time.Second {
 			t.Errorf("%s took %v before it was stopped", source, took)
 		}
 	}

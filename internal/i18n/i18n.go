@@ -53,7 +53,7 @@ func New() (*Bundle, error) {
 		return nil, fmt.Errorf("i18n: %w", err)
 	}
 	b := &Bundle{languages: []string{Default}, tags: []language.Tag{language.English}, localizers: map[string]*Localizer{}}
-	keys := map[string]map[string]bool{}
+	keys, fixed := map[string]map[string]bool{}, map[string]map[string]string{}
 	for _, file := range files {
 		data, err := locales.ReadFile(file)
 		if err != nil {
@@ -68,9 +68,12 @@ func New() (*Bundle, error) {
 			b.languages = append(b.languages, lang)
 			b.tags = append(b.tags, parsed.Tag)
 		}
-		keys[lang] = map[string]bool{}
+		keys[lang], fixed[lang] = map[string]bool{}, map[string]string{}
 		for _, m := range parsed.Messages {
 			keys[lang][m.ID] = true
+			if m.One == "" && !strings.Contains(m.Other, "{{") {
+				fixed[lang][m.ID] = m.Other
+			}
 		}
 	}
 	if keys[Default] == nil {
@@ -82,7 +85,7 @@ func New() (*Bundle, error) {
 		if !ok {
 			return nil, fmt.Errorf("i18n: %s has texts but no way to write dates", lang)
 		}
-		b.localizers[lang] = &Localizer{lang: lang, words: goi18n.NewLocalizer(words, lang), keys: keys[lang], script: script}
+		b.localizers[lang] = &Localizer{lang: lang, words: goi18n.NewLocalizer(words, lang), keys: keys[lang], fixed: fixed[lang], script: script}
 	}
 	return b, nil
 }
@@ -104,6 +107,7 @@ type Localizer struct {
 	lang   string
 	words  *goi18n.Localizer
 	keys   map[string]bool
+	fixed  map[string]string // texts in which nothing varies
 	script script
 }
 
@@ -126,6 +130,9 @@ type Args map[string]any
 // Text returns the text of a key. A key that does not exist is an error of the
 // program, found by tests; here it is returned as it is, which harms nobody.
 func (l *Localizer) Text(key string, args Args) string {
+	if text, ok := l.fixed[key]; ok {
+		return text
+	}
 	config := goi18n.LocalizeConfig{MessageID: key}
 	if len(args) > 0 {
 		data := make(map[string]any, len(args))

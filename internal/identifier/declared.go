@@ -58,6 +58,7 @@ func (r *Rule) normalise(text string) (Normalised, Reason) {
 	}
 	key := text
 	switch r.letters {
+	case CaseExact:
 	case CaseLower:
 		key = lowerASCII(text)
 	case CaseUpper:

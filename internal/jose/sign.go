@@ -79,21 +79,22 @@ func (s *Signer) Sign(typ string, claims []byte) (string, error) {
 }
 
 func (s *Signer) signature(input []byte) ([]byte, error) {
-	if s.alg == EdDSA {
+	if s.alg == EdDSA { // it hashes by itself
 		return s.key.Sign(s.random, input, crypto.Hash(0))
 	}
 	digest := sha256.Sum256(input)
 	switch s.alg {
+	default: // ES256
+		der, err := s.key.Sign(s.random, digest[:], crypto.SHA256)
+		if err != nil {
+			return nil, err
+		}
+		return rawECDSA(der)
 	case RS256:
 		return s.key.Sign(s.random, digest[:], crypto.SHA256)
 	case PS256:
 		return s.key.Sign(s.random, digest[:], &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256})
 	}
-	der, err := s.key.Sign(s.random, digest[:], crypto.SHA256)
-	if err != nil {
-		return nil, err
-	}
-	return rawECDSA(der)
 }
 
 // rawECDSA turns an ASN.1 signature into r and s side by side (RFC 7518,
@@ -123,8 +124,7 @@ func derECDSA(raw []byte) []byte {
 		}
 		return append(der, number...)
 	}
-	der := make([]byte, 2, 72)
-	der[0] = 0x30
+	der := append(make([]byte, 0, 72), 0x30, 0)
 	der = half(half(der, raw[:32]), raw[32:])
 	der[1] = byte(len(der) - 2)
 	return der

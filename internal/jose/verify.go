@@ -188,10 +188,10 @@ func verifies(key crypto.PublicKey, alg Alg, input, signature []byte) bool {
 			return false
 		}
 		digest := sha256.Sum256(input)
-		switch alg {
-		case RS256:
+		if alg == RS256 {
 			return rsa.VerifyPKCS1v15(k, crypto.SHA256, digest[:], signature) == nil
-		case PS256:
+		}
+		if alg == PS256 {
 			options := rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
 			return rsa.VerifyPSS(k, crypto.SHA256, digest[:], signature, &options) == nil
 		}

@@ -260,15 +260,19 @@ func TestHostileTokensAreRefusedFast(t *testing.T) {
 		"ASN.1 signature":     part(`{"alg":"ES256"}`) + "." + part("{}") + "." + part(string(derECDSA(bytes.Repeat([]byte{0x55}, 64)))),
 		"signature too large": part(`{"alg":"ES256"}`) + "." + part("{}") + "." + part(string(bytes.Repeat([]byte{0xff}, 64))),
 	} {
-		begin := time.Now()
-		if _, err := Verify(compact, everything, keys); err == nil {
-			t.Errorf("%s was accepted", name)
+		fastest := time.Hour // of some, as other work on the machine must not count
+		for range 5 {
+			begin := time.Now()
+			if _, err := Verify(compact, everything, keys); err == nil {
+				t.Errorf("%s was accepted", name)
+			}
+			fastest = min(fastest, time.Since(begin))
 		}
 		if _, err := ReadUnverified(compact, 0); strings.Contains(name, "dots") && err == nil {
 			t.Errorf("%s was read", name)
 		}
-		if took := time.Since(begin); took > 50*time.Millisecond {
-			t.Errorf("%s took %v", name, took)
+		if fastest > 50*time.Millisecond {
+			t.Errorf("%s took %v", name, fastest)
 		}
 	}
 	large := sign(t, signer, "JWT", `{"x":"`+strings.Repeat("a", MaxBytes)+`"}`)
@@ -432,8 +436,12 @@ func TestJWKS(t *testing.T) {
 			t.Errorf("%.80s was read as %+v, %v", bad, set, err)
 		}
 	}
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, key := range map[string]crypto.PublicKey{
-		"nothing": nil, "a secret": []byte("x"), "P-384": &ecdsa.PublicKey{Curve: elliptic.P384(), X: big.NewInt(1), Y: big.NewInt(1)},
+		"nothing": nil, "a secret": []byte("x"), "P-384": &p384.PublicKey,
 		"short RSA": &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 1023), E: 65537}, "short Ed25519": ed25519.PublicKey("x"),
 	} {
 		if _, err := NewKeySet(PublicKey{Key: key}); !errors.Is(err, ErrBadKey) {

@@ -35,9 +35,10 @@ ON CONFLICT (tenant, customer, generation) DO UPDATE SET tenant_generation = 0, 
 )
 
 // Erase enters the customer in the ledger and destroys the data key, in one
-// transaction. On return this node has forgotten the key, also in the hands of
-// requests under way; other nodes stop handing it out with their next Poll, by
-// MaxStale at the latest. Erasing again does nothing.
+// transaction. On return this node does not hand out the key any more, and the
+// cached one is dead in the hands of requests under way too; one that the cache
+// had let go of lives as long as its request. Other nodes do likewise with
+// their next Poll, by MaxStale at the latest. Erasing again does nothing.
 func (r *Ring) Erase(ctx context.Context, tenant id.Tenant, customer id.Customer) error {
 	err := r.store.Write(ctx, func(tx *sqldb.Tx) error {
 		_, err := erase(tx, Erasure{Tenant: tenant, Customer: customer, ErasedAt: tx.Now()})

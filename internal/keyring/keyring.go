@@ -68,8 +68,8 @@ const MaxStale = 3 * time.Second
 const announce = 15 * time.Second
 
 const (
-	defaultCustomers = 10_000 // about 1.5 KB each
-	defaultTenants   = 2_000  // about 2 KB each, and 1.5 KB a purpose in use
+	defaultCustomers = 10_000 // about 1 KB each
+	defaultTenants   = 2_000  // about 2.5 KB each, and 1 KB a purpose in use
 )
 
 //go:embed migrations/*.sql
@@ -111,7 +111,7 @@ type Options struct {
 	// Format is what new tokens and fields are written in; 0 means the newest.
 	Format Format
 	// CacheSize is the number of customers whose keys are held unwrapped; 0
-	// means 10,000, of about 1.5 KB each.
+	// means 10,000, of about 1 KB each.
 	CacheSize int
 	// TenantCacheSize is the number of tenants whose keys are held; 0 means
 	// 2,000.

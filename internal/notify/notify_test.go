@@ -503,9 +503,10 @@ func TestRunIsWokenAndDrains(t *testing.T) {
 }
 
 func TestBackoff(t *testing.T) {
+	o := &Outbox{o: Options{Random: rand.Reader}}
 	for attempts, around := range map[int]time.Duration{1: 2 * time.Second, 2: 8 * time.Second, 3: 32 * time.Second, 4: 128 * time.Second, 5: 512 * time.Second, 6: 30 * time.Minute, 60: 30 * time.Minute} {
 		for range 100 {
-			if got := backoff(attempts); got < around*3/4 || got > around*5/4 {
+			if got := o.backoff(attempts); got < around*3/4 || got > around*5/4 {
 				t.Errorf("after %d attempts: %v", attempts, got)
 			}
 		}

@@ -14,6 +14,8 @@ import (
 
 	"github.com/wneessen/go-mail"
 	"github.com/wneessen/go-mail/smtp"
+
+	"github.com/cardea-id/cardea/internal/clock"
 )
 
 // TLSPolicy says how the connection to the mail server is protected.
@@ -40,6 +42,8 @@ type SMTPOptions struct {
 	MaxIdle  int           // how many are kept; 0 means 4
 	// TLSConfig replaces the default: TLS 1.2 at least, the system's roots.
 	TLSConfig *tls.Config
+	// Clock tells how old a kept connection is; nil means the machine's.
+	Clock clock.Clock
 }
 
 // SMTP is the transport to a mail server. It keeps connections for the next
@@ -84,6 +88,9 @@ func NewSMTP(o SMTPOptions) (*SMTP, error) {
 	}
 	if o.MaxIdle <= 0 {
 		o.MaxIdle = 4
+	}
+	if o.Clock == nil {
+		o.Clock = clock.System()
 	}
 	if o.Hello == "" {
 		o.Hello, _ = os.Hostname()
@@ -161,7 +168,7 @@ func (s *SMTP) connect(ctx context.Context) (c *connection, kept bool, err error
 	for len(s.idle) > 0 {
 		last := len(s.idle) - 1
 		c, s.idle = s.idle[last], s.idle[:last]
-		if time.Since(c.used) < s.o.Idle {
+		if s.o.Clock.Now().Sub(c.used) < s.o.Idle {
 			s.mu.Unlock()
 			return c, true, nil
 		}
@@ -220,7 +227,7 @@ func (s *SMTP) keep(c *connection) {
 		c.close()
 		return
 	}
-	c.used = time.Now()
+	c.used = s.o.Clock.Now()
 	s.idle = append(s.idle, c)
 }
 

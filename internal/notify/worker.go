@@ -2,12 +2,12 @@ package notify
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	eagerFor   = 500 * time.Millisecond // how long Run looks closely after an Enqueue
+	eagerLooks = 12 // how often Run looks closely after an Enqueue, half a second altogether
 	eagerFirst = 5 * time.Millisecond
+	eagerMost  = 50 * time.Millisecond
 	drainFor   = 10 * time.Second // what messages on their way are given when Run is told to stop
 	sweepEvery = time.Hour
 	sweepBatch = 200
@@ -46,8 +47,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 	defer stop()
 	slots := make(chan struct{}, o.o.Senders)
 	var senders sync.WaitGroup
-	var eagerUntil time.Time
-	wait, nextSweep := time.Duration(0), time.Time{}
+	eager, wait, nextSweep := 0, time.Duration(0), time.Time{}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -56,11 +56,11 @@ func (o *Outbox) Run(ctx context.Context) error {
 			o.drain(&senders, stop)
 			return nil
 		case <-o.wake:
-			eagerUntil, wait = time.Now().Add(eagerFor), eagerFirst
+			eager, wait = eagerLooks, eagerFirst
 		case <-timer.C:
 		}
-		if time.Now().After(nextSweep) {
-			nextSweep = time.Now().Add(sweepEvery)
+		if now := o.o.DB.Clock().Now(); now.After(nextSweep) {
+			nextSweep = now.Add(sweepEvery)
 			if err := o.sweep(ctx); err != nil && ctx.Err() == nil {
 				o.o.Logger.Warn("old messages could not be deleted", "error", err)
 			}
@@ -82,13 +82,13 @@ func (o *Outbox) Run(ctx context.Context) error {
 				o.deliver(sending, m)
 			})
 		}
-		switch {
-		case time.Now().Before(eagerUntil):
-			wait = min(wait*2, 50*time.Millisecond)
-		default:
-			wait = o.o.Poll + rand.N(o.o.Poll/4+1) //nolint:gosec // spreads the nodes
+		if eager > 0 {
+			eager--
+			timer.Reset(wait)
+			wait = min(wait*2, eagerMost)
+		} else {
+			timer.Reset(o.o.Poll + o.upTo(o.o.Poll/4)) // which spreads the nodes
 		}
-		timer.Reset(wait)
 	}
 }
 
@@ -279,7 +279,7 @@ WHERE tenant = $1 AND handle = $2 AND id = $3 AND lease_owner = $4 AND state = '
 
 // retry has a message tried again later, or ends it when that would be in vain.
 func (o *Outbox) retry(ctx context.Context, m taken, reason string) error {
-	next := o.o.DB.Clock().Now().Add(backoff(m.attempts))
+	next := o.o.DB.Clock().Now().Add(o.backoff(m.attempts))
 	switch {
 	case !next.Before(m.expiresAt):
 		return o.end(ctx, m, "dead", reasonExpired)
@@ -314,12 +314,21 @@ func (o *Outbox) end(ctx context.Context, m taken, state, reason string) error {
 
 // backoff is 2, 8, 32 seconds, then 2, 8, 30 minutes and no more, each give or
 // take a quarter.
-func backoff(attempts int) time.Duration {
+func (o *Outbox) backoff(attempts int) time.Duration {
 	wait := 30 * time.Minute
 	if attempts < 6 {
 		wait = min(wait, 2*time.Second<<(2*max(0, attempts-1)))
 	}
-	return wait*3/4 + rand.N(wait/2) //nolint:gosec // spreads the retries
+	return wait*3/4 + o.upTo(wait/2)
+}
+
+// upTo is any duration up to most.
+func (o *Outbox) upTo(most time.Duration) time.Duration {
+	var random [4]byte
+	if _, err := io.ReadFull(o.o.Random, random[:]); err != nil {
+		return most / 2
+	}
+	return time.Duration(float64(most) * float64(binary.BigEndian.Uint32(random[:])) / (1 << 32))
 }
 
 const (

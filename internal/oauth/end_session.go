@@ -12,7 +12,7 @@ import (
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/browser"
 	"github.com/cardea-id/cardea/internal/id"
-	"github.com/cardea-id/cardea/internal/oauth/redirecturi"
+	"github.com/cardea-id/cardea/internal/redirecturi"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"

@@ -37,8 +37,11 @@ type Alive struct {
 
 // Live tells whether the session may be used now.
 func (a *Alive) Live() bool {
-	return a.Session != nil && !a.tenant.Suspended && a.Session.live(a.sessions.Clock.Now(), a.holder())
+	return a.Session != nil && !a.tenant.Suspended && a.Session.live(a.sessions.Clock.Now(), a.Holder())
 }
+
+// Holder is the state of the customer.
+func (a *Alive) Holder() Holder { return a.holder() }
 
 // Touch records as part of tx that the session was seen, when it was not
 // recorded lately. It is for those who have read the session with QueueAlive

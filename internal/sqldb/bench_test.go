@@ -11,7 +11,11 @@ import (
 
 func eachEngine(b *testing.B, bench func(b *testing.B, db *sqldb.DB)) {
 	for _, engine := range []sqldb.Engine{sqldb.SQLite, sqldb.Postgres} {
-		b.Run(string(engine), func(b *testing.B) { bench(b, dbtest.Open(b, engine, counters)) })
+		b.Run(string(engine), func(b *testing.B) {
+			db := dbtest.Open(b, engine, counters)
+			b.ResetTimer() // the server was started
+			bench(b, db)
+		})
 	}
 }
 

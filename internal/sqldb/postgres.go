@@ -70,6 +70,7 @@ func (b *postgresBackend) settings(ctx context.Context) error {
 		return fmt.Errorf("the database's encoding is %s; create it with ENCODING 'UTF8'", server)
 	}
 	params := b.config.RuntimeParams
+	before := len(params)
 	if commit == "off" {
 		b.logger.Warn("PostgreSQL has synchronous_commit off, which loses acknowledged writes; it is turned on for these connections")
 		params["synchronous_commit"] = "on"
@@ -80,7 +81,9 @@ func (b *postgresBackend) settings(ctx context.Context) error {
 	if client != "UTF8" {
 		params["client_encoding"] = "UTF8"
 	}
-	b.conns.drop()
+	if len(params) > before {
+		b.conns.drop() // which was opened without them
+	}
 	return nil
 }
 

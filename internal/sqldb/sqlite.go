@@ -87,6 +87,10 @@ func openSQLite(rest string, options Options, clk clock.Clock, logger *slog.Logg
 		conn.close()
 		return nil, err
 	}
+	if err := durable(conn); err != nil {
+		conn.close()
+		return nil, err
+	}
 	readers := options.Readers
 	if readers <= 0 {
 		readers = max(4, 2*runtime.GOMAXPROCS(0))
@@ -94,6 +98,26 @@ func openSQLite(rest string, options Options, clk clock.Clock, logger *slog.Logg
 	b.readers = newPool(readers, b.openReader, func(*sqliteConn, time.Duration) bool { return true }, (*sqliteConn).close)
 	b.writer = startSQLiteWriter(conn, clk, logger)
 	return b, nil
+}
+
+// durable makes sure that the file system took the settings that commits
+// depend on: SQLite only says so when asked.
+func durable(conn *sqliteConn) error {
+	var journal string
+	var synchronous int
+	for text, dest := range map[string]any{"PRAGMA journal_mode": &journal, "PRAGMA synchronous": &synchronous} {
+		rows, err := conn.query(statement{sql: text})
+		if err != nil {
+			return err
+		}
+		if err := (&Row{rows: rows}).Scan(dest); err != nil {
+			return err
+		}
+	}
+	if journal != "wal" || synchronous != 2 {
+		return fmt.Errorf("the file system does not take journal_mode=WAL and synchronous=FULL (it has %s and %d)", journal, synchronous)
+	}
+	return nil
 }
 
 func (b *sqliteBackend) openReader(context.Context) (*sqliteConn, error) {

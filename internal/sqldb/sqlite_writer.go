@@ -36,13 +36,21 @@ type sqliteWriter struct {
 	began   time.Time    // zero when no transaction is under way
 	running *sqliteJob
 	saved   bool // running is in a savepoint
-	fault   error
+	// impatient is the number of transactions to come without yielding.
+	impatient int
+	fault     error
 }
 
 // A transaction takes in functions until it has this many, or is this old.
 const (
 	sqliteBatchSize = 256
 	sqliteBatchTime = 5 * time.Millisecond
+)
+
+// A yield that took longer than sqliteYield is the last for some transactions.
+const (
+	sqliteYield     = 2 * time.Millisecond
+	sqliteImpatient = 32
 )
 
 const (
@@ -178,15 +186,22 @@ func (w *sqliteWriter) wait() bool {
 }
 
 // take moves what waits into the batch, after those about to wait have been
-// let in: on few processors they only get to run when the writer yields.
+// let in: on few processors they only get to run when the writer yields. Where
+// yielding takes long, something like the hashing of a password has the
+// processor, and each time would cost another of its turns; then the writer
+// does without for a while.
 func (w *sqliteWriter) take() {
-	for before := int64(-1); ; {
+	for before := int64(-1); w.impatient == 0; {
 		n := w.queued.Load()
 		if n == before || int(n)+len(w.batch) >= sqliteBatchSize {
 			break
 		}
 		before = n
+		yielded := time.Now()
 		runtime.Gosched()
+		if time.Since(yielded) > sqliteYield {
+			w.impatient = sqliteImpatient
+		}
 	}
 	w.mu.Lock()
 	n := min(len(w.queue), sqliteBatchSize-len(w.batch))
@@ -334,6 +349,7 @@ func (w *sqliteWriter) commit() {
 	clear(w.batch[rest:])
 	w.batch = w.batch[:rest]
 	w.next = 0
+	w.impatient = max(0, w.impatient-1)
 	w.began = time.Time{}
 	if rest > 0 {
 		w.began = time.Now()

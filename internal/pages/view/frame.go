@@ -71,7 +71,7 @@ func (f *frame) S(key string, pairs ...any) string {
 // Say is a Text as HTML.
 func (f *frame) Say(t Text) template.HTML {
 	if t.Literal != "" {
-		return template.HTML("<bdi>" + template.HTMLEscapeString(clean(t.Literal)) + "</bdi>")
+		return template.HTML(`<span dir="auto">` + template.HTMLEscapeString(clean(t.Literal)) + "</span>")
 	}
 	key := t.Key
 	if !f.l.Has(key) {

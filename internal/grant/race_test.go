@@ -1,0 +1,240 @@
+package grant_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/cardea-id/cardea/internal/grant"
+	"github.com/cardea-id/cardea/internal/session"
+	"github.com/cardea-id/cardea/internal/sqldb"
+)
+
+const parallel = 64
+
+// race runs fn at once for each of 64, spread over the nodes.
+func race[R any](t *testing.T, nodes []world, fn func(w world) (R, error)) []R {
+	t.Helper()
+	results, faults := make([]R, parallel), make([]error, parallel)
+	start := make(chan struct{})
+	var wait sync.WaitGroup
+	for i := range parallel {
+		wait.Go(func() {
+			<-start
+			results[i], faults[i] = fn(nodes[i%len(nodes)])
+		})
+	}
+	close(start)
+	wait.Wait()
+	for _, err := range faults {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return results
+}
+
+// nodes are two of them where the engine takes two.
+func nodes(t *testing.T, w world) []world {
+	if w.DB.Engine() == sqldb.SQLite {
+		return []world{w}
+	}
+	return []world{w, w.second(t)}
+}
+
+func TestRaceForACode(t *testing.T) {
+	each(t, func(t *testing.T, w world) {
+		all := nodes(t, w)
+		for range 5 {
+			who, _ := w.NewCustomer(t)
+			x, _ := w.SignIn(t, who, false)
+			code := w.code(who, x.ID, online)
+			began := 0
+			for _, got := range race(t, all, func(w world) (grant.Redeemed, error) { return w.Redeem(t.Context(), w.Tenant, code) }) {
+				switch got.Outcome {
+				case grant.Began:
+					began++
+				case grant.Replayed:
+				default:
+					t.Errorf("%+v", got)
+				}
+			}
+			if began != 1 {
+				t.Errorf("redeemed %d times", began)
+			}
+			if w.active(t, code.Ref) {
+				t.Error("the replays have not ended the lineage")
+			}
+		}
+		if n := w.Events(t, "lineage.revoked"); n != 5 {
+			t.Errorf("%d events for 5 lineages", n)
+		}
+	})
+}
+
+// Many codes of one customer at once, and of one application: each is redeemed,
+// under one grant.
+func TestRaceForAGrant(t *testing.T) {
+	each(t, func(t *testing.T, w world) {
+		all := nodes(t, w)
+		who, _ := w.NewCustomer(t)
+		x, _ := w.SignIn(t, who, false)
+		grants := map[string]bool{}
+		for _, got := range race(t, all, func(w world) (grant.Redeemed, error) {
+			return w.Redeem(t.Context(), w.Tenant, w.code(who, x.ID, online))
+		}) {
+			if got.Outcome != grant.Began {
+				t.Errorf("%+v", got)
+			}
+			grants[string(got.Grant)] = true
+		}
+		if n := w.Events(t, "grant.allowed"); len(grants) != 1 || n != 1 {
+			t.Errorf("%d grants, %d events", len(grants), n)
+		}
+	})
+}
+
+func TestRaceForARefresh(t *testing.T) {
+	each(t, func(t *testing.T, w world) {
+		all := nodes(t, w)
+		code, token := w.begin(t, online, false)
+		first := token
+		for round := range 5 {
+			rotated, presented := 0, token
+			for _, got := range race(t, all, func(w world) (grant.Refreshed, error) { return w.Rotate(t.Context(), w.Tenant, present(presented)) }) {
+				switch got.Outcome {
+				case grant.Rotated:
+					rotated++
+				case grant.Repeated:
+				default:
+					t.Errorf("%+v", got)
+				}
+				if got.Generation != int64(round)+2 {
+					t.Errorf("answered with generation %d", got.Generation)
+				}
+				token = got.Refresh
+			}
+			if g := w.generation(t, code.Ref); rotated != 1 || g != int64(round)+2 {
+				t.Errorf("advanced %d times, to generation %d", rotated, g)
+			}
+		}
+		reused := 0
+		for _, got := range race(t, all, func(w world) (grant.Refreshed, error) { return w.Rotate(t.Context(), w.Tenant, present(first)) }) {
+			if got.Outcome == grant.Reused {
+				reused++
+			}
+		}
+		if w.active(t, code.Ref) || reused == 0 {
+			t.Errorf("the lineage survives reuse, found %d times", reused)
+		}
+		if n := w.Events(t, "lineage.revoked"); n != 1 {
+			t.Errorf("%d events", n)
+		}
+		w.want(t, token, grant.Refused, "the present token, after the reuse")
+	})
+}
+
+// Sign-out against refreshes: whoever comes last, the lineage ends dead.
+func TestRaceOfSignOutAndRefresh(t *testing.T) {
+	each(t, func(t *testing.T, w world) {
+		all := nodes(t, w)
+		code, token := w.begin(t, online, false)
+		w.Clock.Advance(10 * time.Minute) // so that refreshes touch the session as well
+		var once sync.Once
+		race(t, all, func(n world) (string, error) {
+			var err error
+			once.Do(func() {
+				err = n.DB.Write(t.Context(), func(tx *sqldb.Tx) error {
+					_, err := n.Sessions.EndAll(tx, n.Tenant.ID, code.Customer, "", session.SignedOut, "system")
+					return err
+				})
+			})
+			if err != nil {
+				return "", err
+			}
+			_, err = n.Rotate(t.Context(), n.Tenant, present(token))
+			return "", err
+		})
+		if w.active(t, code.Ref) {
+			t.Error("alive after the sign-out")
+		}
+		w.want(t, token, grant.Refused, "after the sign-out")
+	})
+}
+
+// Rotation against a model, over random interleavings of refreshes with any
+// token ever given, time passing, and the ways to end a lineage.
+func TestRotationModel(t *testing.T) {
+	for _, engine := range []sqldb.Engine{sqldb.SQLite, sqldb.Postgres} {
+		t.Run(string(engine), func(t *testing.T) {
+			w := newWorld(t, engine)
+			all := nodes(t, w)
+			rapid.Check(t, func(r *rapid.T) {
+				code, token := w.begin(t, online, true)
+				tokens := map[int64][]string{1: {token}} // spellings by generation
+				generation, rotated, used, dead := int64(1), w.Clock.Now(), w.Clock.Now(), false
+				rotate := func(r *rapid.T) {
+					presented := rapid.Int64Range(max(1, generation-3), generation).Draw(r, "generation")
+					spelling := rapid.SampledFrom(tokens[presented]).Draw(r, "spelling")
+					node := all[rapid.IntRange(0, len(all)-1).Draw(r, "node")]
+					now := w.Clock.Now()
+					idle := now.Sub(used) >= refreshIdle
+					want := grant.Rotated
+					switch {
+					case dead:
+						want = grant.Refused
+					case presented == generation && idle:
+						want = grant.Refused
+					case presented == generation:
+					case presented == generation-1 && now.Sub(rotated) <= grant.Grace && !idle:
+						want = grant.Repeated
+					default:
+						want = grant.Reused
+					}
+					got, err := node.Rotate(t.Context(), node.Tenant, present(spelling))
+					if err != nil || got.Outcome != want {
+						r.Fatalf("generation %d of %d, %s after: %s, not %s (%v)", presented, generation, now.Sub(rotated), got.Outcome, want, err)
+					}
+					switch want {
+					case grant.Rotated:
+						generation, rotated, used = generation+1, now, now
+						fallthrough
+					case grant.Repeated:
+						if got.Generation != presented+1 {
+							r.Fatalf("answered with generation %d", got.Generation)
+						}
+						tokens[got.Generation] = append(tokens[got.Generation], got.Refresh)
+					case grant.Reused:
+						dead = true
+					}
+				}
+				r.Repeat(map[string]func(*rapid.T){
+					"rotate":       rotate,
+					"rotate again": rotate,
+					"wait": func(r *rapid.T) {
+						w.Clock.Advance(time.Duration(rapid.SampledFrom([]int{1, 9, 10, 11, 600, 7200}).Draw(r, "seconds")) * time.Second)
+					},
+					"replay the code": func(r *rapid.T) {
+						if rapid.IntRange(0, 9).Draw(r, "rarely") > 0 {
+							return
+						}
+						if got := w.redeem(t, code); got.Outcome != grant.Replayed {
+							r.Fatalf("the code: %+v", got)
+						}
+						dead = true
+					},
+					"": func(r *rapid.T) {
+						if got := w.active(t, code.Ref); got == dead {
+							r.Fatalf("alive: %v", got)
+						}
+						if g := w.generation(t, code.Ref); g != generation {
+							r.Fatalf("generation %d, not %d", g, generation)
+						}
+					},
+				})
+			})
+		})
+	}
+}

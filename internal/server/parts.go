@@ -1,0 +1,302 @@
+// Package server turns configuration into a running program. parts.go lists
+// every part and what it is made of; routes.go what is mounted where; run.go
+// what runs in the background and how the program stops.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+
+	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/browser"
+	"github.com/cardea-id/cardea/internal/budget"
+	"github.com/cardea-id/cardea/internal/challenge"
+	"github.com/cardea-id/cardea/internal/clientip"
+	"github.com/cardea-id/cardea/internal/clock"
+	"github.com/cardea-id/cardea/internal/config"
+	"github.com/cardea-id/cardea/internal/configversion"
+	"github.com/cardea-id/cardea/internal/consent"
+	"github.com/cardea-id/cardea/internal/credential"
+	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/grant"
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/jose"
+	"github.com/cardea-id/cardea/internal/journey"
+	"github.com/cardea-id/cardea/internal/journey/step"
+	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/notify"
+	"github.com/cardea-id/cardea/internal/oauth"
+	"github.com/cardea-id/cardea/internal/pages"
+	"github.com/cardea-id/cardea/internal/pages/view"
+	"github.com/cardea-id/cardea/internal/problem"
+	"github.com/cardea-id/cardea/internal/session"
+	"github.com/cardea-id/cardea/internal/signingkey"
+	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/tenant"
+)
+
+// Environment is what the program takes from outside.
+type Environment struct {
+	Config *config.Config
+	Clock  clock.Clock
+	Random io.Reader // cryptographically secure
+	Logger *slog.Logger
+	// Development serves http on loopback with unprefixed cookies, and keeps
+	// messages in an inbox in place of sending them.
+	Development bool
+	// Front, where it is set, stands before what customers and applications
+	// reach: the inbox of development.
+	Front func(*Server, http.Handler) http.Handler
+}
+
+// Server is the program, assembled and not yet running.
+type Server struct {
+	Environment
+
+	DB           *sqldb.DB
+	KeyStore     *sqldb.DB
+	Ring         *keyring.Ring
+	Log          *event.Log
+	Watch        *configversion.Watch
+	Budgets      *budget.Budgets
+	Tenants      *tenant.Store
+	SigningKeys  *signingkey.Keys
+	Applications *application.Store
+	Directory    *customer.Directory
+	Hasher       *credential.Hasher
+	Checker      *credential.Checker
+	Passwords    *credential.Passwords
+	Challenges   *challenge.Challenges
+	Sessions     *session.Sessions
+	Grants       *grant.Grants
+	Consents     *consent.Consents
+	Inbox        *notify.Inbox // nil but in development
+	Outbox       *notify.Outbox
+	Journeys     *journey.Engine
+	Pages        *pages.Pages
+	OAuth        *oauth.Provider
+
+	problems problem.Writer
+	breached *credential.BreachedList
+	metrics  *metrics
+}
+
+// DatabaseURL is where everything but customers' keys is kept.
+func DatabaseURL(c *config.Config) string {
+	if url := c.Database.URL.Reveal(); url != "" {
+		return url
+	}
+	return "sqlite:" + filepath.Join(c.DataDir, "cardea.db")
+}
+
+// KeyStoreURL is where customers' keys are kept.
+func KeyStoreURL(c *config.Config) string {
+	if url := c.KeyStore.URL.Reveal(); url != "" {
+		return url
+	}
+	return "sqlite:" + filepath.Join(c.DataDir, "keys.db")
+}
+
+// Migrations are the tables of the main database, in the order of their
+// making.
+func Migrations() []sqldb.MigrationSet {
+	return []sqldb.MigrationSet{
+		keyring.Migrations(), event.Migrations(), configversion.Migrations(), budget.Migrations(),
+		tenant.Migrations(), signingkey.Migrations(), application.Migrations(), customer.Migrations(),
+		credential.Migrations(), challenge.Migrations(), session.Migrations(), grant.Migrations(),
+		consent.Migrations(), notify.Migrations(), journey.Migrations(),
+	}
+}
+
+// DevelopmentMigrations are tables that only development has.
+func DevelopmentMigrations() []sqldb.MigrationSet {
+	return []sqldb.MigrationSet{notify.InboxMigrations()}
+}
+
+// KeyStoreMigrations are the tables of the key store.
+func KeyStoreMigrations() []sqldb.MigrationSet {
+	return []sqldb.MigrationSet{keyring.StoreMigrations()}
+}
+
+// RootKey reads the root key that the configuration names.
+func RootKey(c *config.Config) (keyring.Root, error) {
+	if c.RootKey.File != "" {
+		return keyring.RootFromFile(c.RootKey.File)
+	}
+	return keyring.RootFromBase64(c.RootKey.Value.Reveal())
+}
+
+// Assemble opens the stores, brings their tables up to date and makes every
+// part. Close ends what it began.
+func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
+	s := &Server{Environment: env, metrics: newMetrics()}
+	s.problems = problem.Writer{Clock: env.Clock, Random: env.Random, Logger: env.Logger}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if err := s.openStores(ctx); err != nil {
+		return nil, err
+	}
+	root, err := RootKey(env.Config)
+	if err != nil {
+		return nil, fmt.Errorf("read the root key: %w", err)
+	}
+
+	// Ground.
+	s.Ring, err = keyring.Open(ctx, keyring.Options{DB: s.DB, Store: s.KeyStore, Root: root, Clock: env.Clock, Random: env.Random})
+	if err != nil {
+		return nil, err
+	}
+	s.Log = event.New(event.Options{DB: s.DB, Clock: env.Clock, Random: env.Random, Logger: env.Logger,
+		Bump: func(tx *sqldb.Tx, t id.Tenant, c id.Customer) (int64, error) { return s.Directory.Bump(tx, t, c) }})
+	s.Watch = configversion.New(s.DB, env.Clock, env.Logger)
+	s.Budgets = budget.New(s.DB, env.Clock)
+
+	// Configuration.
+	s.Tenants = tenant.NewStore(tenant.Options{DB: s.DB, Watch: s.Watch, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random})
+	s.SigningKeys = signingkey.New(signingkey.Options{DB: s.DB, Ring: s.Ring, Watch: s.Watch, Log: s.Log, Clock: env.Clock, Random: env.Random})
+	s.Applications = application.NewStore(application.Options{DB: s.DB, Watch: s.Watch, Log: s.Log, Clock: env.Clock, Random: env.Random,
+		Development: env.Development,
+		NeedKey: func(ctx context.Context, t id.Tenant, alg string) error {
+			return s.SigningKeys.Ensure(ctx, t, jose.Alg(alg))
+		}})
+
+	// Capabilities.
+	s.Directory = customer.New(customer.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random,
+		Erasers: s.erasers()})
+	if s.Hasher, err = credential.NewHasher(credential.HasherOptions{Concurrency: env.Config.Hashing.MaxConcurrent,
+		MemoryKiB: env.Config.Hashing.MemoryLimitMiB * 1024, Queue: env.Config.Hashing.QueueLength, Clock: env.Clock, Random: env.Random}); err != nil {
+		return nil, err
+	}
+	if path := env.Config.BreachedPasswordsFile; path != "" {
+		if s.breached, err = credential.OpenBreachedList(path); err != nil {
+			return nil, fmt.Errorf("breached_passwords_file: %w", err)
+		}
+	}
+	s.Checker = credential.NewChecker(s.breached)
+	s.Passwords = credential.NewPasswords(s.DB, s.Log, env.Random)
+	s.Challenges = challenge.New(challenge.Options{DB: s.DB, Ring: s.Ring, Clock: env.Clock, Random: env.Random})
+	s.Sessions = session.New(session.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random,
+		Customer: s.holder, Ended: s.sessionsEnded})
+	s.Grants = grant.New(grant.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random, Presence: s.presence})
+	s.Consents = consent.New(consent.Options{DB: s.DB, Log: s.Log})
+	views, err := view.New()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.openOutbox(views); err != nil {
+		return nil, err
+	}
+
+	// Flow.
+	steps := step.Capabilities{DB: s.DB, Ring: s.Ring, Log: s.Log, Budgets: s.Budgets, Directory: s.Directory, Hasher: s.Hasher,
+		Checker: s.Checker, Passwords: s.Passwords, Challenges: s.Challenges, Outbox: s.Outbox, Sessions: s.Sessions,
+		Grants: s.Grants, Consents: s.Consents, Clock: env.Clock, Random: env.Random}
+	if s.Journeys, err = journey.New(journey.Options{DB: s.DB, Ring: s.Ring, Budgets: s.Budgets, Log: s.Log, Applications: s.Applications,
+		Devices: steps, Subjects: steps, Facts: steps, Kinds: step.Kinds(steps), Clock: env.Clock, Random: env.Random}); err != nil {
+		return nil, err
+	}
+
+	// Surfaces.
+	jar := browser.Jar{Insecure: env.Development}
+	resume := map[string]func(http.ResponseWriter, *http.Request, *tenant.Tenant, *journey.Finished){}
+	s.Pages = pages.New(pages.Options{Engine: s.Journeys, Directory: s.Directory, Sessions: s.Sessions, Grants: s.Grants,
+		Applications: s.Applications, Views: views, Jar: jar, Resolver: clientip.New(env.Config.TrustedProxies), DB: s.DB, Ring: s.Ring,
+		Clock: env.Clock, Random: env.Random, Logger: env.Logger, Resume: resume})
+	s.OAuth = oauth.New(oauth.Options{DB: s.DB, Ring: s.Ring, Applications: s.Applications, Directory: s.Directory, Sessions: s.Sessions,
+		Grants: s.Grants, SigningKeys: s.SigningKeys, Interaction: s.Pages, Jar: jar, Clock: env.Clock, Random: env.Random, Logger: env.Logger})
+	resume[oauth.ResumeKind] = s.OAuth.Resume
+
+	return s, s.Watch.Poll(ctx)
+}
+
+func (s *Server) openStores(ctx context.Context) error {
+	var err error
+	options := sqldb.Options{URL: DatabaseURL(s.Config), MaxConns: s.Config.Database.MaxConnections, Clock: s.Clock, Logger: s.Logger}
+	if s.DB, err = sqldb.Open(ctx, options); err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	options.URL, options.MaxConns = KeyStoreURL(s.Config), 4
+	if s.KeyStore, err = sqldb.Open(ctx, options); err != nil {
+		return fmt.Errorf("open the key store: %w", err)
+	}
+	sets := Migrations()
+	if s.Development {
+		sets = append(sets, DevelopmentMigrations()...)
+	}
+	if err := s.DB.Migrate(ctx, sets...); err != nil {
+		return fmt.Errorf("bring the database up to date: %w", err)
+	}
+	if err := s.KeyStore.Migrate(ctx, KeyStoreMigrations()...); err != nil {
+		return fmt.Errorf("bring the key store up to date: %w", err)
+	}
+	return nil
+}
+
+// openOutbox chooses how messages leave: into the inbox in development, else
+// by SMTP, else not at all, which every message then says when it is given up.
+func (s *Server) openOutbox(views *view.Views) error {
+	words, err := notify.NewWords(views.Words())
+	if err != nil {
+		return err
+	}
+	var transport notify.Transport = unconfigured{}
+	smtp := s.Config.SMTP
+	switch {
+	case s.Development:
+		s.Inbox = notify.NewInbox(s.DB)
+		transport = s.Inbox
+	case smtp.Host != "":
+		transport, err = notify.NewSMTP(notify.SMTPOptions{Host: smtp.Host, Port: smtp.Port, TLS: notify.TLSPolicy(smtp.TLS),
+			Username: smtp.User, Password: smtp.Password.Reveal()})
+		if err != nil {
+			return fmt.Errorf("smtp: %w", err)
+		}
+	}
+	s.Outbox, err = notify.New(notify.Options{DB: s.DB, Ring: s.Ring, Brands: s.mailBrand, Transport: transport, Words: words,
+		Random: s.Random, Logger: s.Logger})
+	return err
+}
+
+// unconfigured refuses messages of an installation that cannot send any.
+type unconfigured struct{}
+
+func (unconfigured) Send(context.Context, notify.Mail) error {
+	return &notify.PermanentError{Reason: "smtp.host is not set"}
+}
+
+// erasers are what each capability deletes of a customer who is erased.
+func (s *Server) erasers() []func(*sqldb.Tx, id.Tenant, id.Customer) error {
+	return []func(*sqldb.Tx, id.Tenant, id.Customer) error{
+		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Passwords.Erase(tx, t, c) },
+		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Challenges.EraseCustomer(tx, t, c) },
+		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Sessions.EraseCustomer(tx, t, c) },
+		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Grants.EraseCustomer(tx, t, c) },
+		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Consents.EraseCustomer(tx, t, c) },
+		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Budgets.Clear(tx, t, c) },
+		journey.EraseCustomer,
+		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Log.Forget(tx, t, c) },
+	}
+}
+
+// Close closes the stores.
+func (s *Server) Close() error {
+	var errs []error
+	if s.breached != nil {
+		errs = append(errs, s.breached.Close())
+	}
+	for _, db := range []*sqldb.DB{s.DB, s.KeyStore} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,146 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/route"
+	"github.com/cardea-id/cardea/internal/tenant"
+)
+
+// surfaces lists what is mounted for every tenant.
+func (s *Server) surfaces() []route.Route {
+	return append(s.OAuth.Routes(), s.Pages.Routes()...)
+}
+
+// Handler answers everything that customers and applications ask.
+func (s *Server) Handler() http.Handler {
+	tenants := http.NewServeMux()
+	crossOrigin := http.NewCrossOriginProtection()
+	crossOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.Pages.Fault(w, r, tenantOf(r.Context()), "forged", "The request came from another site.")
+	}))
+	for _, mounted := range s.surfaces() {
+		var handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mounted.Handle(w, r, tenantOf(r.Context()))
+		})
+		if mounted.Cookies {
+			handler = crossOrigin.Handler(handler)
+		}
+		tenants.Handle(mounted.Method+" "+mounted.Pattern, s.metrics.observe(mounted.Method+" "+mounted.Pattern, handler))
+	}
+	tenants.Handle("/", s.metrics.observe("other", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.Pages.NotFound(w, r, tenantOf(r.Context()))
+	})))
+
+	root := http.NewServeMux()
+	root.HandleFunc("GET /healthz", s.healthy)
+	root.HandleFunc("GET /readyz", s.ready)
+	// RFC 8414, section 3.1: for an issuer with a path the well-known part
+	// comes first.
+	root.Handle("GET /.well-known/oauth-authorization-server/t/{slug}", s.bySlug(tenants, func(r *http.Request) string {
+		return "/.well-known/oauth-authorization-server"
+	}))
+	root.Handle("/t/{slug}/", s.bySlug(tenants, func(r *http.Request) string {
+		return strings.TrimPrefix(r.URL.Path, "/t/"+r.PathValue("slug"))
+	}))
+	root.Handle("/", s.byHost(tenants))
+	return s.outermost(root)
+}
+
+type contextKey int
+
+const (
+	tenantKey contextKey = iota
+	requestKey
+)
+
+func tenantOf(ctx context.Context) *tenant.Tenant {
+	t, _ := ctx.Value(tenantKey).(*tenant.Tenant)
+	return t
+}
+
+// bySlug serves the tenants that are served by path.
+func (s *Server) bySlug(next http.Handler, path func(*http.Request) string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t, err := s.Tenants.BySlug(r.Context(), r.PathValue("slug"))
+		if err == nil && t.Host != "" {
+			err = tenant.ErrNotFound // it has a host of its own, and only that
+		}
+		s.serve(w, r, next, t, path(r), err)
+	})
+}
+
+// byHost serves the tenants that have a host of their own.
+func (s *Server) byHost(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t, err := s.Tenants.ByHost(r.Context(), r.Host)
+		s.serve(w, r, next, t, r.URL.Path, err)
+	})
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, next http.Handler, t *tenant.Tenant, path string, err error) {
+	if errors.Is(err, tenant.ErrNotFound) {
+		http.Error(w, "There is nothing at this address.", http.StatusNotFound)
+		return
+	}
+	if err != nil {
+		s.problems.Write(w, r, err)
+		return
+	}
+	inner := r.WithContext(context.WithValue(r.Context(), tenantKey, t))
+	url := *r.URL
+	url.Path, url.RawPath = path, ""
+	inner.URL = &url
+	next.ServeHTTP(w, inner)
+}
+
+// outermost is what every response has: an id for the request, headers that
+// bound what a browser does with it, a last resort for panics, and a log line
+// without personal data.
+func (s *Server) outermost(next http.Handler) http.Handler {
+	recovered := s.problems.Recover(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		request := id.New[id.Request](s.Clock.Now(), s.Random)
+		h := w.Header()
+		h.Set("X-Request-Id", string(request))
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		if !s.Development {
+			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
+		}
+		if r.Body != nil {
+			r.Body = http.MaxBytesReader(w, r.Body, s.Config.Limits.MaxBodyBytes)
+		}
+		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
+		recovered.ServeHTTP(recorder, r.WithContext(context.WithValue(r.Context(), requestKey, request)))
+		if s.Logger.Enabled(r.Context(), slog.LevelDebug) || recorder.status >= 500 {
+			level := slog.LevelDebug
+			if recorder.status >= 500 {
+				level = slog.LevelError
+			}
+			s.Logger.LogAttrs(r.Context(), level, "request", slog.String("request", string(request)), slog.String("method", r.Method),
+				slog.String("path", r.URL.Path), slog.Int("status", recorder.status), slog.Duration("took", time.Since(began)))
+		}
+	})
+}
+
+// statusRecorder remembers the status of a response.
+type statusRecorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusRecorder) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *statusRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }

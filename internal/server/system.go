@@ -1,0 +1,27 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/tenant"
+)
+
+// EnsureSystemTenant makes the built-in tenant whose customers are the
+// operators, unless it is there. It has an origin of its own. Nobody signs up
+// to it: operators are made by operators.
+func EnsureSystemTenant(ctx context.Context, s *Server, origin string) error {
+	_, err := s.Tenants.ByID(ctx, id.SystemTenant)
+	if !errors.Is(err, tenant.ErrNotFound) {
+		return err
+	}
+	settings := tenant.Defaults()
+	settings.SignUp.Enabled, settings.SignUp.PasswordRequired = false, true
+	settings.Session.OfferStay = false
+	_, err = s.Tenants.Create(ctx, tenant.New{ID: id.SystemTenant, Slug: "system", Name: "Cardea", Issuer: origin, Settings: settings, Actor: "system"})
+	if errors.Is(err, tenant.ErrTaken) { // another node was faster
+		return nil
+	}
+	return err
+}
