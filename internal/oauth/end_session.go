@@ -138,7 +138,7 @@ func (p *Provider) endSessionConfirm(w http.ResponseWriter, r *http.Request, t *
 		p.Interaction.Fault(w, r, t, "request", p.faultOf(r, err).description)
 		return
 	}
-	if f.get("choose") != "stay" && client.Session != nil && client.Session.ID == state.Session {
+	if f.get("decision") == "sign_out" && client.Session != nil && client.Session.ID == state.Session {
 		err := p.DB.Write(r.Context(), func(tx *sqldb.Tx) error {
 			_, err := p.Sessions.End(tx, t.ID, client.Session.Customer, client.Session.ID, session.SignedOut, string(client.Session.Customer))
 			return err

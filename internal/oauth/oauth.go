@@ -47,7 +47,7 @@ type Interaction interface {
 	// application: kind is "redirect", "application" or "request".
 	Fault(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, kind string, detail string)
 	// ConfirmSignOut asks whether to sign out everywhere. The answer goes to
-	// the address action with the field state as it is, and choose.
+	// the address action with the field state as it is, and decision: sign_out or stay.
 	ConfirmSignOut(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, page SignOut)
 	// SignedOut says that the customer is signed out.
 	SignedOut(w http.ResponseWriter, r *http.Request, t *tenant.Tenant)

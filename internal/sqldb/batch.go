@@ -6,8 +6,8 @@ import (
 )
 
 // Batch is a set of reads that do not depend on each other. On PostgreSQL they
-// take one round trip and on SQLite one connection; either way each statement
-// sees what is committed when it runs, not one snapshot.
+// take one round trip, and each sees what is committed when it runs; on SQLite
+// they take one read transaction. What must be one view is read in a Snapshot.
 type Batch struct {
 	db         *DB
 	statements []statement

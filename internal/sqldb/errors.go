@@ -19,7 +19,7 @@ var ErrLocked = errors.New("the database is locked")
 // ErrClosed says that the handle was closed.
 var ErrClosed = errors.New("the database handle is closed")
 
-// errBusy is what a transaction becomes that lost too many races.
+// busyError wraps the fault of work that lost too many races or found no room.
 type busyError struct{ err error }
 
 func (e *busyError) Error() string { return "the database is busy: " + e.err.Error() }

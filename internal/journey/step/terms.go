@@ -32,12 +32,12 @@ func (Terms) Answer(_ context.Context, run *journey.Run, answer journey.Answer) 
 	if len(run.State.Proofs) == 0 {
 		return journey.Result{}, journey.ErrForged
 	}
-	switch answer.Value("decision") {
-	case "allow":
+	switch {
+	case answer.Choice == "decline":
+		return journey.To("declined"), nil
+	case answer.Choice == "" && answer.Value("decision") == "allow":
 		run.State.Terms = run.Tenant.Settings.Terms.Version
 		return journey.To("accepted"), nil
-	case "deny":
-		return journey.To("declined"), nil
 	}
 	return journey.Again(), nil
 }

@@ -1,0 +1,118 @@
+// Package pages is the surface that customers see: the hosted pages of
+// journeys and a customer's own account page.
+//
+// It parses a request once, asks the journey engine or a capability, and has
+// package view draw what came of it. It holds no rule and no SQL: which page
+// comes next is the engine's to say, whose session may be ended is checked
+// where sessions are kept.
+//
+// A journey's state travels in the form field "state" of POST /journey, sealed
+// by the engine and bound to the journey cookie, which changes when the
+// customer authenticates (DESIGN.md, rule 3). Before the sealed state stands
+// the language that was chosen, so that it stays for the whole journey.
+//
+// Other surfaces show pages through Client, Begin, Fault, ConfirmSignOut and
+// SignedOut, and go on after a journey through Options.Resume.
+package pages
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+
+	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/browser"
+	"github.com/cardea-id/cardea/internal/clientip"
+	"github.com/cardea-id/cardea/internal/clock"
+	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/grant"
+	"github.com/cardea-id/cardea/internal/journey"
+	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/pages/view"
+	"github.com/cardea-id/cardea/internal/route"
+	"github.com/cardea-id/cardea/internal/session"
+	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/tenant"
+)
+
+// The kinds of journey.Return that pages know. One of kind "authorize" has an
+// authorization request's query as its parameters, and can be begun again by
+// sending that once more.
+const (
+	returnAccount   = "account"
+	returnAuthorize = "authorize"
+)
+
+// Options are what Pages work with. All are required.
+type Options struct {
+	Engine       *journey.Engine
+	Directory    *customer.Directory
+	Sessions     *session.Sessions
+	Grants       *grant.Grants
+	Applications *application.Store
+	Views        *view.Views
+	Jar          browser.Jar
+	Resolver     *clientip.Resolver
+	DB           *sqldb.DB
+	Ring         *keyring.Ring
+	Clock        clock.Clock
+	Random       io.Reader // cryptographically secure, safe for concurrent use
+	Logger       *slog.Logger
+	// Resume goes on after a journey, by its journey.Return.Kind; "account" is
+	// known without. The request that it gets answers Client with what the
+	// journey has left.
+	Resume map[string]func(http.ResponseWriter, *http.Request, *tenant.Tenant, *journey.Finished)
+}
+
+// Pages answers customers' browsers. It is safe for concurrent use.
+type Pages struct {
+	Options
+	looks *looks
+}
+
+// New returns the pages.
+func New(o Options) *Pages { return &Pages{Options: o, looks: newLooks(o.Views)} }
+
+// Routes lists what the pages answer.
+func (p *Pages) Routes() []route.Route {
+	return []route.Route{
+		{Method: "GET", Pattern: "/{$}", Handle: p.home},
+		{Method: "GET", Pattern: "/sign-in", Cookies: true, Handle: p.begin("sign-in")},
+		{Method: "GET", Pattern: "/sign-up", Cookies: true, Handle: p.begin("sign-up")},
+		{Method: "POST", Pattern: "/journey", Cookies: true, Handle: p.answer},
+		{Method: "GET", Pattern: "/account", Cookies: true, Handle: p.account},
+		{Method: "POST", Pattern: "/account", Cookies: true, Handle: p.changeAccount},
+		{Method: "GET", Pattern: "/signed-out", Cookies: true, Handle: p.SignedOut},
+		{Method: "GET", Pattern: "/assets/{name}", Handle: p.asset},
+	}
+}
+
+// home is the tenant's address itself.
+func (p *Pages) home(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
+	redirect(w, t.URL("/account"))
+}
+
+// begin opens a journey that leads to the account page, unless the customer is
+// signed in.
+func (p *Pages) begin(name string) route.Handler {
+	return func(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
+		client, err := p.Client(w, r, t)
+		if err != nil {
+			p.broken(w, r, t, err)
+			return
+		}
+		if client.Session != nil {
+			redirect(w, t.URL("/account"))
+			return
+		}
+		p.Begin(w, r, t, journey.Start{Journey: name, Return: journey.Return{Kind: returnAccount}, Client: client})
+	}
+}
+
+// redirect sends a browser on by GET (RFC 9700, section 4.12: never 307). The
+// address is one of the tenant's own or sealed by us, never the request's.
+func redirect(w http.ResponseWriter, address string) {
+	w.Header().Set("Location", address)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusSeeOther)
+}
