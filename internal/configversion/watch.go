@@ -142,7 +142,7 @@ func (w *Watch) poll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if int64(len(changes)) < version-w.version || version < w.version {
+		if version < w.version || len(changes) == 0 || changes[0].Version != w.version+1 {
 			changes = []Change{{Version: version}} // too far behind, or the database was restored
 		}
 		for _, change := range changes {

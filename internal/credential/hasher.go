@@ -132,7 +132,7 @@ func (h *Hasher) VerifyDummy(ctx context.Context, asker Asker, params Params, p 
 
 func (h *Hasher) verify(ctx context.Context, asker Asker, stored phc, p Password) (matches bool, err error) {
 	if p.fault != nil {
-		return false, nil
+		return false, nil //nolint:nilerr // what cannot be a password is a wrong one: an outcome, not a fault
 	}
 	err = h.run(ctx, asker, stored.params, func() { matches = stored.matches(p) })
 	return matches, err

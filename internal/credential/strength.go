@@ -113,7 +113,7 @@ func (c *Checker) Check(policy Policy, p Password, words []string) (Assessment, 
 	case errors.Is(p.fault, ErrTooLong):
 		return Assessment{Findings: []Finding{{Code: TooLong, Max: MaxLength}}}, nil
 	case p.fault != nil:
-		return Assessment{Findings: []Finding{{Code: Malformed}}}, nil
+		return Assessment{Findings: []Finding{{Code: Malformed}}}, nil //nolint:nilerr // told as a finding
 	}
 	var a Assessment
 	if p.length < policy.MinLength {

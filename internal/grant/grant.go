@@ -74,6 +74,9 @@ type Options struct {
 	// Presence reads a session and its customer with a batch. What it returns
 	// is called after the batch has run.
 	Presence func(*sqldb.Batch, *tenant.Tenant, id.Customer, id.Session) func() Presence
+	// Persists tells as part of a transaction whether a session has not been
+	// ended meanwhile. It is asked when a lineage begins that would outlive it.
+	Persists func(*sqldb.Tx, id.Tenant, id.Customer, id.Session) (bool, error)
 }
 
 // Grants records grants and rotates lineages. It is safe for concurrent use.

@@ -8,8 +8,10 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cardea-id/cardea/internal/grant"
+	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 const parallel = 64
@@ -237,4 +239,75 @@ func TestRotationModel(t *testing.T) {
 			})
 		})
 	}
+}
+
+// between has fn happen after a use case has read, and before it writes.
+func (w world) between(fn func()) world {
+	options := w.Grants.Options
+	read := options.Presence
+	once := sync.OnceFunc(fn)
+	options.Presence = func(b *sqldb.Batch, t *tenant.Tenant, c id.Customer, s id.Session) func() grant.Presence {
+		presence := read(b, t, c, s)
+		return func() grant.Presence {
+			p := presence()
+			once()
+			return p
+		}
+	}
+	return world{w.World, grant.New(options)}
+}
+
+// What happens between reading and writing is not overlooked.
+func TestChangedBetweenReadAndWrite(t *testing.T) {
+	each(t, func(t *testing.T, w world) {
+		endAll := func(who id.Customer) func() {
+			return func() {
+				w.Write(t, func(tx *sqldb.Tx) error {
+					_, err := w.Sessions.EndAll(tx, w.Tenant.ID, who, "", session.SignedOut, "system")
+					return err
+				})
+			}
+		}
+		for _, scopes := range [][]string{online, offline} {
+			code, token := w.begin(t, scopes, false)
+			got, err := w.between(endAll(code.Customer)).Rotate(t.Context(), w.Tenant, present(token))
+			if err != nil || got.Outcome != grant.Refused || w.active(t, code.Ref) {
+				t.Errorf("%v: refreshed while signing out: %s, %v", scopes, got.Outcome, err)
+			}
+
+			who, _ := w.NewCustomer(t)
+			x, _ := w.SignIn(t, who, false)
+			code = w.code(who, x.ID, scopes)
+			if _, err := w.between(endAll(who)).Redeem(t.Context(), w.Tenant, code); err != nil || w.active(t, code.Ref) {
+				t.Errorf("%v: redeemed while signing out, and alive: %v", scopes, err)
+			}
+
+			who, _ = w.NewCustomer(t)
+			x, _ = w.SignIn(t, who, false)
+			w.redeem(t, w.code(who, x.ID, scopes))
+			code = w.code(who, x.ID, scopes)
+			again := func() {
+				w.Write(t, func(tx *sqldb.Tx) error {
+					if _, err := w.Revoke(tx, w.Tenant.ID, who, app, grant.Revoked, "system"); err != nil {
+						return err
+					}
+					_, err := w.Allow(tx, grant.Allowance{Tenant: w.Tenant.ID, Customer: who, Application: app, FirstParty: true, Scopes: scopes})
+					return err
+				})
+			}
+			if _, err := w.between(again).Redeem(t.Context(), w.Tenant, code); err != nil || w.active(t, code.Ref) {
+				t.Errorf("%v: redeemed while the grant was revoked and allowed again, and alive: %v", scopes, err)
+			}
+		}
+		who, _ := w.NewCustomer(t)
+		x, _ := w.SignIn(t, who, false)
+		code := w.code(who, x.ID, online)
+		if got, err := w.between(func() { w.redeem(t, code) }).Redeem(t.Context(), w.Tenant, code); err != nil || got.Outcome != grant.Replayed || w.active(t, code.Ref) {
+			t.Errorf("redeemed in between: %+v, %v", got, err)
+		}
+		code, token := w.begin(t, online, false)
+		if got, err := w.between(func() { w.want(t, token, grant.Rotated, "in between") }).Rotate(t.Context(), w.Tenant, present(token)); err != nil || got.Outcome != grant.Repeated || w.generation(t, code.Ref) != 2 {
+			t.Errorf("refreshed in between: %+v, %v", got, err)
+		}
+	})
 }

@@ -84,6 +84,9 @@ func (g *Grants) Redeem(ctx context.Context, t *tenant.Tenant, r Redemption) (Re
 	if errors.Is(err, errBegun) {
 		return g.replayed(ctx, t, r)
 	}
+	if errors.Is(err, errEnded) {
+		return Redeemed{Outcome: Refused}, nil
+	}
 	if err != nil {
 		return Redeemed{}, fmt.Errorf("redeem the code: %w", err)
 	}
@@ -94,8 +97,11 @@ func (g *Grants) Redeem(ctx context.Context, t *tenant.Tenant, r Redemption) (Re
 	return redeemed, err
 }
 
-// errBegun undoes a transaction that lost the race for its code.
-var errBegun = errors.New("the lineage has begun already")
+// These undo a transaction that lost a race.
+var (
+	errBegun = errors.New("the lineage has begun already")
+	errEnded = errors.New("the session has been ended")
+)
 
 func (g *Grants) begin(tx *sqldb.Tx, t *tenant.Tenant, r Redemption, existing Grant, p Presence) (id.Grant, error) {
 	grant := existing
@@ -127,10 +133,22 @@ func (g *Grants) begin(tx *sqldb.Tx, t *tenant.Tenant, r Redemption, existing Gr
 	if made == 0 {
 		return "", errBegun
 	}
-	return grant.ID, g.Log.Append(tx, event.Event{
+	err = g.Log.Append(tx, event.Event{
 		Tenant: t.ID, Customer: r.Customer, Type: "lineage.started", Actor: string(r.Customer),
 		Data: map[string]any{"lineage": r.Lineage, "grant": grant.ID, "application": r.Application, "session": r.Session, "scopes": r.Scopes},
 	})
+	if err != nil || !offline {
+		return grant.ID, err
+	}
+	// Whoever ends the session appends an event of this customer too, and so
+	// comes before or after this transaction: after it, he ends the lineage
+	// himself; before it, the session is seen to be gone here. Without
+	// offline_access a lineage is dead for want of its session.
+	persists, err := g.Persists(tx, t.ID, r.Customer, r.Session)
+	if err == nil && !persists {
+		err = errEnded
+	}
+	return grant.ID, err
 }
 
 // replayed ends the lineage of a code that was redeemed again.

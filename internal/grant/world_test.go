@@ -35,7 +35,7 @@ func each(t *testing.T, test func(t *testing.T, w world)) {
 func (w world) second(t testing.TB) world { return wire(w.World.Second(t)) }
 
 func wire(w *sessiontest.World) world {
-	g := grant.New(grant.Options{DB: w.DB, Ring: w.Ring, Log: w.Log, Clock: w.Clock, Random: rand.Reader,
+	g := grant.New(grant.Options{DB: w.DB, Ring: w.Ring, Log: w.Log, Clock: w.Clock, Random: rand.Reader, Persists: w.Sessions.Persists,
 		Presence: func(b *sqldb.Batch, t *tenant.Tenant, c id.Customer, s id.Session) func() grant.Presence {
 			alive := w.Sessions.QueueAlive(b, t, c, s)
 			return func() grant.Presence {

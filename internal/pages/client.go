@@ -87,6 +87,9 @@ func newBinding(random io.Reader) (string, error) {
 // language chooses the language of a request's pages: what the address or the
 // application asks for, what the browser asks for, what the tenant speaks.
 func (p *Pages) language(r *http.Request, t *tenant.Tenant) string {
+	if client, ok := resumed(r); ok {
+		return client.Language
+	}
 	offered := p.offered(t)
 	lang := p.Views.Words().Match(r.URL.Query().Get("ui_locales"), r.Header.Get("Accept-Language"), strings.Join(offered, " "))
 	if slices.Contains(offered, lang) {

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"errors"
 	"mime"
 	"net/http"
 	"net/url"
@@ -31,6 +32,10 @@ func (p *Pages) form(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) (
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	if err := r.ParseForm(); err != nil {
+		var large *http.MaxBytesError
+		if errors.As(err, &large) {
+			return refuse(http.StatusRequestEntityTooLarge)
+		}
 		return refuse(http.StatusBadRequest)
 	}
 	if len(r.PostForm) > maxFields {

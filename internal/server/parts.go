@@ -212,7 +212,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		Applications: s.Applications, Views: views, Jar: jar, Resolver: clientip.New(env.Config.TrustedProxies), DB: s.DB, Ring: s.Ring,
 		Clock: env.Clock, Random: env.Random, Logger: env.Logger, Resume: resume})
 	s.OAuth = oauth.New(oauth.Options{DB: s.DB, Ring: s.Ring, Applications: s.Applications, Directory: s.Directory, Sessions: s.Sessions,
-		Grants: s.Grants, SigningKeys: s.SigningKeys, Interaction: s.Pages, Jar: jar, Clock: env.Clock, Random: env.Random, Logger: env.Logger})
+		Grants: s.Grants, SigningKeys: s.SigningKeys, Interaction: interaction{s.Pages}, Jar: jar, Clock: env.Clock, Random: env.Random, Logger: env.Logger})
 	resume[oauth.ResumeKind] = s.OAuth.Resume
 
 	return s, s.Watch.Poll(ctx)

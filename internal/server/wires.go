@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/mail"
 
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/notify"
+	"github.com/cardea-id/cardea/internal/oauth"
+	"github.com/cardea-id/cardea/internal/pages"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
@@ -72,4 +75,12 @@ func (s *Server) mailBrand(ctx context.Context, t id.Tenant, _ id.Brand) (notify
 		brand.From = "no-reply@" + found.Slug + ".example"
 	}
 	return brand, nil
+}
+
+// interaction lets the protocol endpoints ask customers by the hosted pages,
+// neither of which knows the other.
+type interaction struct{ *pages.Pages }
+
+func (i interaction) ConfirmSignOut(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, page oauth.SignOut) {
+	i.Pages.ConfirmSignOut(w, r, t, pages.SignOut(page))
 }

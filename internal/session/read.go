@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -94,6 +95,17 @@ func (s *Sessions) Read(ctx context.Context, t *tenant.Tenant, cookie string) (*
 		return nil, ErrNone
 	}
 	return alive.Session, nil
+}
+
+// Persists tells as part of tx whether a session has not been ended. It says
+// nothing of whether it has run out.
+func (s *Sessions) Persists(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, session id.Session) (bool, error) {
+	var one int64
+	err := tx.QueryRow(`SELECT 1 FROM session WHERE tenant = $1 AND customer = $2 AND session = $3`, tenant, customer, session).Scan(&one)
+	if errors.Is(err, sqldb.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Touch records that a session was seen, which prolongs it, unless that was

@@ -1,0 +1,178 @@
+package pages
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/cardea-id/cardea/internal/browser"
+	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/identifier"
+	"github.com/cardea-id/cardea/internal/journey"
+	"github.com/cardea-id/cardea/internal/pages/view"
+	"github.com/cardea-id/cardea/internal/session"
+	"github.com/cardea-id/cardea/internal/tenant"
+)
+
+// Begin shows the first page of a journey. Start.Client is what Client has
+// returned for this request, or what a surface has made of it.
+func (p *Pages) Begin(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, start journey.Start) {
+	if len(start.LoginHint) > identifier.MaxBytes {
+		start.LoginHint = "" // no identifier is that long
+	}
+	v, err := p.Engine.Begin(r.Context(), t, start)
+	if err != nil {
+		p.broken(w, r, t, err)
+		return
+	}
+	if _, resumes := resumed(r); !resumes && p.Jar.Get(r, t, browser.Journey) != start.Client.Binding {
+		p.Jar.Set(w, t, browser.Journey, start.Client.Binding, 0)
+	}
+	p.show(w, r, t, shown{View: v, lang: start.Client.Language})
+}
+
+// again is the choice by which a page asks to be shown once more, with nothing
+// answered: no step has an outcome of that name.
+const again = "again"
+
+// answer takes what came back from a page of a journey.
+func (p *Pages) answer(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
+	typed, ok := p.form(w, r, t)
+	if !ok {
+		return
+	}
+	client, err := p.Client(w, r, t)
+	if err != nil {
+		p.broken(w, r, t, err)
+		return
+	}
+	lang, sealed := p.splitLanguage(t, typed.Get("state"))
+	if chosen := typed.Get("lang"); slices.Contains(p.offered(t), chosen) {
+		lang = chosen
+	}
+	if lang != "" {
+		client.Language = lang
+	}
+	onlyShow := typed.Has("lang") || typed.Get("choose") == again
+	v, finished, err := p.Engine.Answer(r.Context(), t, sealed, answerOf(r, typed, onlyShow), client)
+	switch {
+	case err != nil:
+		p.refuse(w, r, t, sealed, client, err)
+	case finished != nil:
+		p.finish(w, r, t, client, finished)
+	default:
+		if onlyShow {
+			v.Errors = nil
+		}
+		p.show(w, r, t, shown{View: v, lang: client.Language, typed: typed})
+	}
+}
+
+// answerOf is the answer that a form gives. One that only asks to be shown
+// again answers nothing, so that it neither guesses nor sends.
+func answerOf(r *http.Request, typed url.Values, onlyShow bool) url.Values {
+	if onlyShow {
+		values := url.Values{"choose": {again}}
+		if typed.Has("stay") {
+			values.Set("stay", typed.Get("stay"))
+		}
+		return values
+	}
+	values := maps.Clone(typed)
+	values.Del("state")
+	// The form that asks to agree has one button that agrees, said by the
+	// form's own address, and a choice to decline.
+	switch {
+	case values.Get("choose") == "decline":
+		values.Set("decision", "deny")
+	case !values.Has("decision") && !values.Has("choose") && r.URL.Query().Get("decision") == "allow":
+		values.Set("decision", "allow")
+	}
+	return values
+}
+
+// finish leaves in the browser what a journey has ended with, and goes on. The
+// journey cookie changes when the customer has authenticated, so that pages
+// from before are dead; whoever resumes is given the new one with the request.
+func (p *Pages) finish(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, client journey.Client, finished *journey.Finished) {
+	if finished.SessionKey != "" {
+		var err error
+		if client.Binding, err = newBinding(p.Random); err != nil {
+			p.broken(w, r, t, err)
+			return
+		}
+		life := finished.Session.AbsoluteUntil.Sub(p.Clock.Now())
+		if !finished.Stay {
+			life = 0 // until the browser is closed
+		}
+		p.Jar.Set(w, t, browser.Session, finished.SessionKey, life)
+		p.Jar.Set(w, t, browser.Journey, client.Binding, 0)
+	}
+	if finished.DeviceKey != "" {
+		p.Jar.Set(w, t, browser.Device, finished.DeviceKey, session.DeviceLife)
+		client.Device = finished.DeviceKey
+	}
+	if finished.Session != nil {
+		client.Session = finished.Session
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	r = withResumed(r, client)
+	switch resume := p.Resume[finished.Return.Kind]; {
+	case resume != nil:
+		resume(w, r, t, finished)
+	case finished.Return.Kind == returnAccount:
+		redirect(w, p.accountURL(t, client.Language))
+	default:
+		p.broken(w, r, t, fmt.Errorf("nobody resumes journeys of kind %q", finished.Return.Kind))
+	}
+}
+
+// refuse answers a state that cannot go on. Going back, reloading, a second
+// tab and a long lunch are no errors: where the state can be read, what it was
+// for is begun again by one button, or at once where the customer has signed
+// in meanwhile. The status is 410 for what is over, 400 for what was never
+// this browser's, 403 is left to the cross-origin protection.
+func (p *Pages) refuse(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, sealed string, client journey.Client, err error) {
+	s := sheet{status: http.StatusGone, page: view.Page{Lang: client.Language}}
+	crossed, finished := errors.Is(err, journey.ErrCrossed), errors.Is(err, journey.ErrFinished)
+	switch {
+	case crossed:
+		s.status = http.StatusBadRequest
+	case finished, errors.Is(err, journey.ErrExpired):
+	case errors.Is(err, journey.ErrForged):
+		s.status = http.StatusBadRequest
+		s.page.Data = view.Fault{Kind: view.FaultForged, BackURL: p.signInURL(t, client.Language)}
+		p.draw(w, r, t, s)
+		return
+	case errors.Is(err, customer.ErrNotFound), errors.Is(err, customer.ErrErased): // gone since the journey began
+	default:
+		p.broken(w, r, t, err)
+		return
+	}
+	restart := p.signInURL(t, client.Language)
+	if to, readable := p.Engine.Resumable(r.Context(), t, sealed); readable {
+		if to.Kind == returnAuthorize {
+			restart = t.URL("/authorize") + "?" + to.Params
+		}
+		if client.Session != nil && (crossed || finished) {
+			if to.Kind == returnAccount {
+				restart = p.accountURL(t, client.Language)
+			}
+			redirect(w, restart)
+			return
+		}
+	}
+	s.page.Data = view.Expired{RestartURL: restart}
+	p.draw(w, r, t, s)
+}
+
+func (p *Pages) signInURL(t *tenant.Tenant, lang string) string {
+	return t.URL("/sign-in") + "?ui_locales=" + url.QueryEscape(lang)
+}
+
+func (p *Pages) accountURL(t *tenant.Tenant, lang string) string {
+	return t.URL("/account") + "?ui_locales=" + url.QueryEscape(lang)
+}

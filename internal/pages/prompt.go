@@ -1,0 +1,223 @@
+package pages
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/budget"
+	"github.com/cardea-id/cardea/internal/journey"
+	"github.com/cardea-id/cardea/internal/journey/step"
+	"github.com/cardea-id/cardea/internal/pages/view"
+	"github.com/cardea-id/cardea/internal/tenant"
+)
+
+// shown is a step on its way to a browser.
+type shown struct {
+	*journey.View
+	lang  string
+	typed url.Values // what came with the form, nil for a first page
+}
+
+// show draws a step. A mistake is answered with 200, as the page it is on; a
+// limit with 429, a queue with 503.
+func (p *Pages) show(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s shown) {
+	out := sheet{targets: targetsOf(s.Application, s.Return), page: view.Page{
+		Lang: s.lang, Languages: p.offered(t), Action: t.Path + "/journey", State: withLanguage(s.lang, s.State),
+		Values: map[string]string{}, Errors: map[string]view.Text{},
+	}}
+	if s.Application != nil {
+		out.page.Application = s.Application.Name
+	}
+	for _, fault := range s.Errors {
+		if _, told := out.page.Errors[fault.Field]; !told {
+			out.page.Errors[fault.Field] = wordsOf(fault)
+		}
+	}
+	p.describe(t, s, &out.page)
+	switch {
+	case s.Limited != nil:
+		out.status, out.retry = http.StatusTooManyRequests, s.Limited.Until
+		p.describeLimit(s, &out.page)
+	case s.Busy:
+		out.status, out.retry = http.StatusServiceUnavailable, p.Clock.Now().Add(busyWait)
+		out.page.Data = view.Busy{}
+		out.page.Errors = nil
+		// The password is not kept in a page: the button shows the step again.
+		out.page.Values["choose"] = again
+	}
+	p.draw(w, r, t, out)
+}
+
+// targetsOf are the addresses that answering a journey's form may redirect to:
+// browsers hold form-action against those too.
+func targetsOf(app *application.Application, to journey.Return) []string {
+	if app == nil {
+		return nil
+	}
+	targets := slices.Clone(app.RedirectURIs)
+	if to.Kind == returnAuthorize {
+		// A native application's loopback port is its own each time (RFC 8252,
+		// section 7.3): the request has it, and was checked before it was sealed.
+		if params, err := url.ParseQuery(to.Params); err == nil {
+			targets = append(targets, params.Get("redirect_uri"))
+		}
+	}
+	return targets
+}
+
+// describe says which page a prompt is, with what was typed kept, never a
+// password.
+func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
+	keep := func(field, otherwise string) {
+		if value := s.typed.Get(field); value != "" {
+			otherwise = value
+		}
+		if otherwise != "" {
+			page.Values[field] = otherwise
+		}
+	}
+	switch prompt := s.Prompt.(type) {
+	case step.IdentifyPrompt:
+		keep("identifier", prompt.Value)
+		kinds := []string{"email"}
+		if len(prompt.Kinds) > 0 { // identifiers of the tenant's own look like user names
+			kinds = append(kinds, "username")
+		}
+		page.Data = view.Identify{Kinds: kinds, Create: prompt.MayOpen}
+	case step.CreateAccountPrompt:
+		keep("identifier", prompt.Value)
+		page.Data = view.CreateAccount{SignIn: true}
+	case step.PasswordPrompt:
+		if prompt.Stay {
+			page.Values["stay"] = "true"
+		}
+		page.Data = view.Password{Identifier: prompt.Identifier, Stay: prompt.OfferStay, Code: true}
+	case step.CodePrompt:
+		page.Data = view.Code{Address: prompt.Address, SignUp: prompt.SignUp, Length: prompt.Digits, Resend: true, Back: true, Password: !prompt.SignUp}
+		switch {
+		case s.typed.Get("choose") == "resend" && prompt.Sent && s.Limited == nil:
+			page.Notice = &view.Notice{Tone: view.OK, Text: view.T("notice.code_sent")}
+		case !prompt.Sent:
+			page.Notice = &view.Notice{Tone: view.Info, Text: view.T("notice.code_expired")}
+		}
+		if slices.ContainsFunc(s.Errors, func(e journey.FieldError) bool { return e.Code == "code_wrong" }) {
+			keep("code", "")
+		}
+	case step.NewPasswordPrompt:
+		page.Data = view.NewPassword{Identifier: prompt.Identifier, MinLength: prompt.MinLength, Skip: prompt.MaySkip}
+	case step.CollectPrompt:
+		for _, field := range prompt.Fields {
+			keep(field, prompt.Values[field])
+		}
+		page.Data = view.Collect{Fields: fieldsOf(t, prompt.Fields)}
+	case step.TermsPrompt:
+		documents := make([]view.Document, 0, len(prompt.Documents))
+		for _, d := range prompt.Documents {
+			documents = append(documents, view.Document{Label: view.Literal(d.TitleIn(s.lang)), URL: d.URL})
+		}
+		page.Data = view.Terms{Documents: documents, Decline: true}
+		page.Action += "?decision=allow"
+	case step.ConsentPrompt:
+		page.Data = p.consentOf(s, prompt)
+	case step.NoticePrompt:
+		page.Data = view.Message{Body: view.T("message." + prompt.Text)}
+	case step.DenyPrompt:
+		deny := view.Deny{Reason: reasonOf(prompt.Reason)}
+		if s.Application != nil {
+			deny.BackURL = s.Application.HomeURL
+		}
+		page.Data = deny
+	default: // a kind of step without a page: a mistake of the program's
+		page.Data = view.Fault{}
+	}
+}
+
+// describeLimit says what is paused, until when, and what works meanwhile.
+func (p *Pages) describeLimit(s shown, page *view.Page) {
+	limit := *s.Limited
+	code, atCode := s.Prompt.(step.CodePrompt)
+	notice := ""
+	var about []any
+	switch {
+	case limit.What == budget.Send && atCode && code.Sent: // the latest one is still good
+		notice = "notice.send_paused"
+		about = []any{"Wait", p.Views.Words().Localizer(s.lang).Wait(p.Clock.Now(), limit.Until)}
+	case limit.Until.IsZero() && atCode: // no waiting helps: only another way in
+		notice = "notice.code_paused"
+	case limit.Until.IsZero():
+		notice = "notice.password_paused"
+	}
+	if notice != "" {
+		page.Notice = &view.Notice{Tone: view.Problem, Text: view.T(notice, about...)}
+		return
+	}
+	page.Errors, page.Notice = nil, nil
+	page.Data = view.Limited{
+		Until: limit.Until, Code: limit.What == budget.Password, Password: atCode && !code.SignUp, Back: true,
+	}
+}
+
+func (p *Pages) consentOf(s shown, prompt step.ConsentPrompt) view.Consent {
+	consent := view.Consent{As: prompt.As}
+	if s.Application != nil {
+		consent.ThirdParty = !s.Application.FirstParty
+		consent.PolicyURL, consent.TermsURL = s.Application.PolicyURL, s.Application.TermsURL
+	}
+	for _, claim := range prompt.Claims {
+		consent.Shares = append(consent.Shares, p.share(s.lang, claim.Name, claim.Value))
+	}
+	if prompt.Offline {
+		consent.Shares = append(consent.Shares, view.Share{Name: "offline_access"})
+	}
+	for _, scope := range prompt.Other {
+		consent.Shares = append(consent.Shares, view.Share{Name: scope})
+	}
+	if len(consent.Shares) == 0 {
+		consent.Shares = []view.Share{{Name: "openid"}}
+	}
+	return consent
+}
+
+// property is what a profile's schema says for whoever asks for it.
+type property struct {
+	Title       string `json:"title"`
+	Description string `json:"description"`
+	Format      string `json:"format"`
+	Enum        []any  `json:"enum"`
+	MaxLength   int    `json:"maxLength"`
+}
+
+// fieldsOf are the fields that ask for profile properties. The standard claims
+// have words of their own in every language; for a tenant's own properties its
+// schema speaks.
+func fieldsOf(t *tenant.Tenant, names []string) []view.Field {
+	var schema struct {
+		Properties map[string]json.RawMessage `json:"properties"`
+	}
+	_ = json.Unmarshal(t.Settings.Profile, &schema) // it was compiled; what cannot be read says nothing
+	fields := make([]view.Field, 0, len(names))
+	for _, name := range names {
+		var said property
+		_ = json.Unmarshal(schema.Properties[name], &said)
+		field := view.Field{Name: name, Required: true, MaxLength: said.MaxLength}
+		if !standard(name) {
+			field.Label, field.Why = view.Literal(said.Title), view.Literal(said.Description)
+			switch said.Format {
+			case "email", "date":
+				field.Type = said.Format
+			case "uri":
+				field.Type = "url"
+			}
+		}
+		for _, value := range said.Enum {
+			if text, ok := value.(string); ok {
+				field.Options = append(field.Options, view.Option{Value: text, Label: view.Literal(text)})
+			}
+		}
+		fields = append(fields, field)
+	}
+	return fields
+}

@@ -1,0 +1,241 @@
+// Package servertest runs whole installations for black-box tests: the real
+// handler over a real store, with a browser and an application at the other
+// end.
+package servertest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/config"
+	"github.com/cardea-id/cardea/internal/credential"
+	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/identifier"
+	"github.com/cardea-id/cardea/internal/server"
+	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/sqldb/dbtest"
+	"github.com/cardea-id/cardea/internal/tenant"
+)
+
+// Clock is the machine's clock, moved by as much as a test says.
+type Clock struct{ offset atomic.Int64 }
+
+// Now returns the time.
+func (c *Clock) Now() time.Time { return time.Now().UTC().Add(time.Duration(c.offset.Load())) }
+
+// Advance moves the clock.
+func (c *Clock) Advance(d time.Duration) { c.offset.Add(int64(d)) }
+
+// Installation is one node of an installation under test.
+type Installation struct {
+	*server.Server
+	Engine sqldb.Engine
+	Base   string // the address that it serves
+	Clock  *Clock
+
+	t   testing.TB
+	cfg config.Config
+}
+
+// Each runs test on an installation on SQLite and on one on PostgreSQL.
+func Each(t *testing.T, test func(t *testing.T, i *Installation)) {
+	t.Helper()
+	for _, engine := range []sqldb.Engine{sqldb.SQLite, sqldb.Postgres} {
+		t.Run(string(engine), func(t *testing.T) { test(t, New(t, engine)) })
+	}
+}
+
+// New runs an installation that lasts as long as the test.
+func New(t testing.TB, engine sqldb.Engine) *Installation {
+	t.Helper()
+	var raw [32]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		t.Fatal(err)
+	}
+	i := &Installation{t: t, Engine: engine, Clock: &Clock{}}
+	i.cfg = *config.Default()
+	i.cfg.DataDir = t.TempDir()
+	i.cfg.Database.URL = config.NewSecret(dbtest.URL(t, engine, append(server.Migrations(), server.DevelopmentMigrations()...)))
+	i.cfg.KeyStore.URL = config.NewSecret(dbtest.URL(t, engine, server.KeyStoreMigrations()))
+	i.cfg.RootKey.Value = config.NewSecret(base64.StdEncoding.EncodeToString(raw[:]))
+	i.start()
+	return i
+}
+
+// SecondNode runs another node on the same databases. It is for PostgreSQL.
+func (i *Installation) SecondNode() *Installation {
+	i.t.Helper()
+	second := &Installation{t: i.t, Engine: i.Engine, Clock: i.Clock, cfg: i.cfg}
+	second.start()
+	return second
+}
+
+func (i *Installation) start() {
+	i.t.Helper()
+	s, err := server.Assemble(context.Background(), server.Environment{
+		Config: &i.cfg, Clock: i.Clock, Random: rand.Reader, Development: true, Logger: slog.New(slog.NewTextHandler(testWriter{i.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	i.Server = s
+	stop := s.StartTasks(context.Background())
+	front := httptest.NewServer(s.Handler())
+	i.Base = front.URL
+	i.t.Cleanup(func() {
+		front.Close()
+		stop()
+		if err := s.Close(); err != nil {
+			i.t.Errorf("close the installation: %v", err)
+		}
+	})
+}
+
+// testWriter sends the log to the test.
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(line []byte) (int, error) {
+	w.t.Log(strings.TrimSpace(string(line)))
+	return len(line), nil
+}
+
+// Settings are those of test tenants: the defaults, with hashes as cheap as
+// they may be.
+func Settings() tenant.Settings {
+	s := tenant.Defaults()
+	s.Password.MemoryKiB, s.Password.Time, s.Password.Parallelism = 7*1024, 5, 1
+	s.Mail = tenant.Mail{FromName: "Test", FromAddress: "test@shop.example"}
+	return s
+}
+
+// Tenant makes a tenant served by path, after change has had its say.
+func (i *Installation) Tenant(slug string, change func(*tenant.Settings)) *tenant.Tenant {
+	i.t.Helper()
+	settings := Settings()
+	if change != nil {
+		change(&settings)
+	}
+	t, err := i.Tenants.Create(context.Background(), tenant.New{Slug: slug, Name: "Olive & " + slug, Issuer: i.Base, ByPath: true, Settings: settings})
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return t
+}
+
+// Application makes an application with a redirect URI of its own, which is
+// never called.
+func (i *Installation) Application(t *tenant.Tenant, change func(*application.Settings)) *App {
+	i.t.Helper()
+	settings := application.Settings{
+		Name: "Shop", Kind: application.Web, FirstParty: true, IDTokenAlg: "ES256",
+		RedirectURIs: []string{"https://shop.example/callback"}, PostLogoutURIs: []string{"https://shop.example/bye"},
+	}
+	if change != nil {
+		change(&settings)
+	}
+	made, secret, err := i.Applications.Create(context.Background(), t.ID, "", settings, "test")
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return &App{Application: made, Secret: secret, Tenant: t, i: i}
+}
+
+// Customer makes a customer with a verified e-mail address and, unless it is
+// empty, a password.
+func (i *Installation) Customer(t *tenant.Tenant, email, password string) id.Customer {
+	i.t.Helper()
+	ctx := context.Background()
+	address, err := identifier.Normalise(identifier.Email, email, identifier.Options{})
+	i.must(err)
+	keys, err := i.Ring.Tenant(ctx, t.ID)
+	i.must(err)
+	who := id.New[id.Customer](i.Clock.Now(), rand.Reader)
+	key, err := i.Ring.CreateCustomer(ctx, t.ID, who)
+	i.must(err)
+	var hash credential.Hash
+	if password != "" {
+		p := t.Settings.Password
+		hash, err = i.Hasher.Hash(ctx, credential.Asker{Tenant: t.ID}, credential.Params{MemoryKiB: p.MemoryKiB, Time: p.Time, Parallelism: p.Parallelism}, credential.NewPassword(password))
+		i.must(err)
+	}
+	i.must(i.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		err := i.Directory.Create(tx, keys, key, customer.NewCustomer{Tenant: t.ID, Customer: who, Actor: "test",
+			Identifiers: []customer.NewIdentifier{{Normalised: address, Verified: true}}, Profile: map[string]any{"given_name": "Ana"}})
+		if err != nil || password == "" {
+			return err
+		}
+		_, err = i.Passwords.SetPassword(tx, key, credential.Change{Tenant: t.ID, Customer: who, Actor: "test"}, hash)
+		return err
+	}))
+	return who
+}
+
+// Code waits for the newest code that was sent to an address.
+func (i *Installation) Code(address string) string {
+	i.t.Helper()
+	return i.CodeAfter(address, "")
+}
+
+// CodeAfter waits for a message newer than the given one and returns its code.
+func (i *Installation) CodeAfter(address string, before id.Message) string {
+	i.t.Helper()
+	for range 500 {
+		letters, err := i.Inbox.List(context.Background(), address, "", 1)
+		i.must(err)
+		if len(letters) > 0 && letters[0].ID > before {
+			return letters[0].Code
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	i.t.Fatalf("no code came for %s", address)
+	return ""
+}
+
+// Newest returns the id of the newest message to an address, "" for none.
+func (i *Installation) Newest(address string) id.Message {
+	i.t.Helper()
+	letters, err := i.Inbox.List(context.Background(), address, "", 1)
+	i.must(err)
+	if len(letters) == 0 {
+		return ""
+	}
+	return letters[0].ID
+}
+
+// Count returns how many rows each table of the main database has.
+func (i *Installation) Count() map[string]int64 {
+	i.t.Helper()
+	tables, err := i.DB.Tables(context.Background())
+	i.must(err)
+	counts := map[string]int64{}
+	for _, table := range tables {
+		var n int64
+		i.must(i.DB.QueryRow(context.Background(), `SELECT COUNT(*) FROM `+table.Name).Scan(&n))
+		counts[table.Name] = n
+	}
+	return counts
+}
+
+func (i *Installation) must(err error) {
+	i.t.Helper()
+	if err != nil {
+		i.t.Fatal(err)
+	}
+}
+
+// noRedirect keeps a client where it is.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// transport is shared by all clients of a test process.
+var transport = &http.Transport{MaxIdleConnsPerHost: 128, DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext}
