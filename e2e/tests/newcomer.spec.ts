@@ -25,7 +25,7 @@ test('a new customer: account in the shop, single sign-on, consent, sign-out', a
     await expect(field(page, 'code')).toHaveAttribute('autocomplete', 'one-time-code');
     await look(page, 'code');
     const [mail] = await messages(at.inboxJson, address);
-    expect(mail?.subject, 'the code is in the first words of the subject').toContain(mail?.code);
+    expect(mail?.subject.replace(/\s/g, ''), 'the code is in the first words of the subject').toMatch(new RegExp(`^${mail?.code}`));
     await sendCode(page, await nextCode(at.inboxJson, address));
   });
 

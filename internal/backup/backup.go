@@ -27,9 +27,10 @@ package backup
 
 import (
 	"context"
-	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -59,6 +60,7 @@ type Source struct {
 	Root    string // the id of the root key
 	Release string // of the program
 	Clock   clock.Clock
+	Random  io.Reader
 }
 
 // Destination is where a backup is written to. Neither folder may exist.
@@ -107,7 +109,11 @@ func Write(ctx context.Context, s Source, to Destination) (report *Report, err e
 		}
 	}
 	within := to.Keys == ""
-	name := "bak_" + rand.Text()
+	var random [16]byte
+	if _, err := io.ReadFull(s.Random, random[:]); err != nil {
+		return nil, fmt.Errorf("read randomness: %w", err)
+	}
+	name := "bak_" + hex.EncodeToString(random[:])
 	temporary, err := makeFolder(folder, name)
 	if err != nil {
 		return nil, err
@@ -172,7 +178,12 @@ func (s Source) copy(ctx context.Context, name, folder, keysFolder string) (*Rep
 	if err != nil {
 		return nil, err
 	}
-	head := manifest{Format: manifestFormat, Version: manifestVersion, Backup: name, CreatedAt: s.Clock.Now().UTC(), Release: s.Release, Epoch: epoch, Root: s.Root}
+	store, err := keyring.StoreID(ctx, s.Store)
+	if err != nil {
+		return nil, err
+	}
+	head := manifest{Format: manifestFormat, Version: manifestVersion, Backup: name, CreatedAt: s.Clock.Now().UTC(),
+		Release: s.Release, Epoch: epoch, Root: s.Root, Store: store}
 	database, keys := head, head
 	database.Part, database.Engine = partDatabase, string(s.DB.Engine())
 	keys.Part, keys.Engine = partKeys, string(s.Store.Engine())

@@ -44,7 +44,8 @@ type manifest struct {
 	Release    string      `json:"release"`
 	Engine     string      `json:"engine"`
 	Epoch      int64       `json:"epoch"`
-	Root       string      `json:"root"` // the id of the root key that the tenants' keys are wrapped with
+	Root       string      `json:"root"`  // the id of the root key that the tenants' keys are wrapped with
+	Store      string      `json:"store"` // the name of the key store
 	Migrations []migration `json:"migrations"`
 	Tables     []table     `json:"tables"`
 	Sum        string      `json:"sum"` // SHA-256 of the manifest without it

@@ -163,7 +163,7 @@ type Ending struct {
 	// out in one browser only.
 	KeepOffline bool
 	// Everywhere ends all of the customer's lineages but those of Except, also
-	// those whose sessions are long gone.
+	// those whose sessions are long gone, and whatever KeepOffline says.
 	Everywhere bool
 	Except     id.Session
 	Actor      string
@@ -173,6 +173,7 @@ type Ending struct {
 // sessions are ended.
 func (g *Grants) EndWithSessions(tx *sqldb.Tx, e Ending) error {
 	if e.Everywhere {
+		e.KeepOffline = false
 		return g.endWhere(tx, e, `session <> $6`, e.Except)
 	}
 	for _, session := range e.Sessions {

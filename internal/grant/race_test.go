@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/session"
@@ -310,4 +311,39 @@ func TestChangedBetweenReadAndWrite(t *testing.T) {
 			t.Errorf("refreshed in between: %+v, %v", got, err)
 		}
 	})
+}
+
+// A code that is replayed ends its lineage also when it could not be redeemed
+// any more, as after a sign-out that spared the lineage.
+func TestReplayAfterSignOut(t *testing.T) {
+	each(t, func(t *testing.T, w world) {
+		code, _ := w.begin(t, offline, false)
+		w.Write(t, func(tx *sqldb.Tx) error {
+			_, err := w.Sessions.End(tx, w.Tenant.ID, code.Customer, code.Session, session.SignedOut, "system")
+			return err
+		})
+		if !w.active(t, code.Ref) {
+			t.Fatal("the sign-out has ended the lineage")
+		}
+		if got := w.redeem(t, code); got.Outcome != grant.Replayed || w.active(t, code.Ref) {
+			t.Errorf("replayed: %+v", got)
+		}
+	})
+}
+
+// Where two clocks disagree on whether a token is within its grace, nothing is
+// answered that was not looked at.
+func TestClocksDisagree(t *testing.T) {
+	w := newWorld(t, sqldb.SQLite)
+	code, first := w.begin(t, online, false)
+	second := w.want(t, first, grant.Rotated, "first")
+	options := w.Grants.Options
+	options.Clock = clock.NewFake(w.Clock.Now().Add(grant.Grace + time.Second))
+	if got, err := grant.New(options).Rotate(t.Context(), w.Tenant, present(first)); err != nil || got.Outcome != grant.Refused {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if !w.active(t, code.Ref) {
+		t.Error("the lineage is ended")
+	}
+	w.want(t, second, grant.Rotated, "second")
 }

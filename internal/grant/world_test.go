@@ -49,7 +49,7 @@ func wire(w *sessiontest.World) world {
 		}})
 	w.Sessions.Ended = func(tx *sqldb.Tx, e session.Ended) error {
 		return g.EndWithSessions(tx, grant.Ending{Tenant: e.Tenant, Customer: e.Customer, Sessions: e.Sessions,
-			KeepOffline: e.Reason == session.SignedOut && !e.Everywhere, Everywhere: e.Everywhere, Except: e.Except, Actor: e.Actor})
+			KeepOffline: e.Reason == session.SignedOut || e.Reason == session.Replaced, Everywhere: e.Everywhere, Except: e.Except, Actor: e.Actor})
 	}
 	return world{w, g}
 }

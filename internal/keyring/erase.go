@@ -48,6 +48,9 @@ func (r *Ring) Erase(ctx context.Context, tenant id.Tenant, customer id.Customer
 	if err != nil {
 		return fmt.Errorf("keyring: erase %s: %w", customer, err)
 	}
+	if err := r.store.Scrub(ctx); err != nil {
+		return fmt.Errorf("keyring: scrub the key of %s: %w", customer, err)
+	}
 	return nil
 }
 

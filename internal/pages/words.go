@@ -100,7 +100,8 @@ func (p *Pages) readable(lang, name string, value any) string {
 	case string:
 		switch name {
 		case "birthdate":
-			if day, err := time.Parse(time.DateOnly, value); err == nil {
+			// The year 0000 says that the year is not told (Core 1.0, section 5.1).
+			if day, err := time.Parse(time.DateOnly, value); err == nil && day.Year() != 0 {
 				return p.Views.Words().Localizer(lang).Date(day)
 			}
 		case "locale":

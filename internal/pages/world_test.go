@@ -40,7 +40,11 @@ import (
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
-const password = "copper kettle on the veranda"
+const (
+	password  = "copper kettle on the veranda"
+	shopID    = "app_01kdvdna00f48vq867hh9wkbbq"
+	recipesID = "app_01kdvdna00fzeb9m1xt0wb57st"
+)
 
 // world is the pages with everything real beneath them, and an application's
 // authorization endpoint beside them, over TLS as browsers see it.
@@ -146,16 +150,16 @@ func newWorld(t testing.TB, change ...func(*tenant.Tenant)) *world {
 	})
 	w.mount()
 
-	w.shop = w.application(t, "shop", application.Settings{Name: "Shop", FirstParty: true, Scopes: []string{"openid", "email"}})
-	w.recipes = w.application(t, "recipes", application.Settings{Name: `Recipes by <b>Ana</b>`, Scopes: []string{"openid", "email", "profile", "offline_access"}})
+	w.shop = w.application(t, shopID, "shop", application.Settings{Name: "Shop", FirstParty: true, Scopes: []string{"openid", "email"}})
+	w.recipes = w.application(t, recipesID, "recipes", application.Settings{Name: `Recipes by <b>Ana</b>`, Scopes: []string{"openid", "email", "profile", "offline_access"}})
 	return w
 }
 
-func (w *world) application(t testing.TB, name id.Application, s application.Settings) *application.Application {
+func (w *world) application(t testing.TB, named id.Application, host string, s application.Settings) *application.Application {
 	t.Helper()
-	home := "https://" + string(name) + ".example"
+	home := "https://" + host + ".example"
 	s.Kind, s.RedirectURIs, s.HomeURL = application.Web, []string{home + "/callback"}, home+"/"
-	made, _, err := w.apps.Create(t.Context(), w.Tenant.ID, name, s, "test")
+	made, _, err := w.apps.Create(t.Context(), w.Tenant.ID, named, s, "test")
 	if err != nil {
 		t.Fatal(err)
 	}

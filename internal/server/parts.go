@@ -186,7 +186,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	s.Challenges = challenge.New(challenge.Options{DB: s.DB, Ring: s.Ring, Clock: env.Clock, Random: env.Random})
 	s.Sessions = session.New(session.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random,
 		Customer: s.holder, Ended: s.sessionsEnded})
-	s.Grants = grant.New(grant.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random, Presence: s.presence})
+	s.Grants = grant.New(grant.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random, Presence: s.presence, Persists: s.Sessions.Persists})
 	s.Consents = consent.New(consent.Options{DB: s.DB, Log: s.Log})
 	views, err := view.New()
 	if err != nil {
@@ -224,7 +224,7 @@ func (s *Server) openStores(ctx context.Context) error {
 	if s.DB, err = sqldb.Open(ctx, options); err != nil {
 		return fmt.Errorf("open the database: %w", err)
 	}
-	options.URL, options.MaxConns = KeyStoreURL(s.Config), 4
+	options.URL, options.MaxConns, options.Scrub = KeyStoreURL(s.Config), 4, true
 	if s.KeyStore, err = sqldb.Open(ctx, options); err != nil {
 		return fmt.Errorf("open the key store: %w", err)
 	}

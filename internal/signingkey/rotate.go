@@ -2,7 +2,6 @@ package signingkey
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -90,12 +89,12 @@ func (k *Keys) Rotate(ctx context.Context, tenant id.Tenant, alg jose.Alg, actor
 	var kid string
 	err = k.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		for range 10 { // each further round follows on another node's success
-			err := tx.QueryRow(`SELECT kid FROM signing_key WHERE tenant = $1 AND alg = $2 AND state = $3`, tenant, alg, Published).Scan(&kid)
-			if err == nil || !errors.Is(err, sqldb.ErrNoRows) {
-				return err
-			}
+			// In one statement, so that both are of one moment: a key that another
+			// node publishes after it takes the slot that is tried below.
 			var last int64
-			if err := tx.QueryRow(`SELECT MAX(slot) FROM signing_key WHERE tenant = $1 AND alg = $2`, tenant, alg).Scan(&last); err != nil {
+			err := tx.QueryRow(`SELECT MAX(slot), MAX(CASE WHEN state = $3 THEN kid ELSE '' END) FROM signing_key
+				WHERE tenant = $1 AND alg = $2`, tenant, alg, Published).Scan(&last, &kid)
+			if err != nil || kid != "" {
 				return err
 			}
 			kid = made.kid

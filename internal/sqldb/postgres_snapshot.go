@@ -98,6 +98,8 @@ func (b *postgresBackend) tables(_ context.Context, s *Snapshot) ([]Table, error
 	return scanTables(rows)
 }
 
+func (b *postgresBackend) scrub(context.Context) error { return nil }
+
 func (b *postgresBackend) backupTo(context.Context, string) error {
 	return errors.New("PostgreSQL has no file to copy; export its tables from a Snapshot")
 }

@@ -76,6 +76,12 @@ func (db *DB) BackupTo(ctx context.Context, path string) error {
 	return db.backend.backupTo(ctx, path)
 }
 
+// Scrub takes what was deleted and overwritten out of SQLite's journal, which
+// else keeps it until it is used again. On PostgreSQL it does nothing: there
+// deleted rows and the log are the server's, and go with its vacuum and its
+// log's recycling.
+func (db *DB) Scrub(ctx context.Context) error { return db.backend.scrub(ctx) }
+
 // end closes what fn left open.
 func (s *Snapshot) end() {
 	if s.open != nil {

@@ -58,6 +58,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Lock opens a SQLite file under the exclusive lock of this process.
 	Lock *Lock
+	// Scrub has SQLite overwrite what is deleted with zeros, for what must be
+	// gone when it is deleted, such as keys. DB.Scrub clears the journal too.
+	Scrub bool
 }
 
 // DB is a handle on one database. It is safe for concurrent use.
@@ -77,6 +80,7 @@ type backend interface {
 	migrate(ctx context.Context, plan []migration) error
 	tables(ctx context.Context, s *Snapshot) ([]Table, error)
 	backupTo(ctx context.Context, path string) error
+	scrub(ctx context.Context) error
 	now(ctx context.Context) (time.Time, error)
 	ping(ctx context.Context) error
 	close() error

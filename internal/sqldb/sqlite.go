@@ -87,6 +87,12 @@ func openSQLite(rest string, options Options, clk clock.Clock, logger *slog.Logg
 		conn.close()
 		return nil, err
 	}
+	if options.Scrub {
+		if err := conn.script("PRAGMA secure_delete = ON"); err != nil {
+			conn.close()
+			return nil, err
+		}
+	}
 	if err := durable(conn); err != nil {
 		conn.close()
 		return nil, err
@@ -328,4 +334,14 @@ func (b *sqliteBackend) close() error {
 		return nil
 	}
 	return b.lock.Release()
+}
+
+// scrub moves the journal into the database and empties it. It waits for the
+// writer and for readers of an older state; where one of those stays, the
+// journal is emptied by the next scrub.
+func (b *sqliteBackend) scrub(ctx context.Context) error {
+	return b.read(ctx, func(conn *sqliteConn) error {
+		err := conn.script("PRAGMA query_only = OFF; PRAGMA wal_checkpoint(TRUNCATE)")
+		return errors.Join(err, conn.script("PRAGMA query_only = ON"))
+	})
 }

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/text/language"
 
 	"github.com/cardea-id/cardea/internal/identifier"
 )
@@ -222,12 +224,27 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	if err != nil {
 		return Settings{}, fmt.Errorf("the settings have a key that is not text: %w", err)
 	}
+	parsed := base
+	// A decoder writes into the lists that it finds: base's stay base's.
+	parsed.SignUp.Collect, parsed.Profile, parsed.Identifiers, parsed.Terms.Documents, parsed.Languages = nil, nil, nil, nil, nil
 	decoder := json.NewDecoder(bytes.NewReader(asJSON))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&base); err != nil {
+	if err := decoder.Decode(&parsed); err != nil {
 		return Settings{}, fmt.Errorf("the settings are not understood: %w", err)
 	}
-	return base, nil
+	keep(&parsed.SignUp.Collect, base.SignUp.Collect)
+	keep(&parsed.Profile, base.Profile)
+	keep(&parsed.Identifiers, base.Identifiers)
+	keep(&parsed.Terms.Documents, base.Terms.Documents)
+	keep(&parsed.Languages, base.Languages)
+	return parsed, nil
+}
+
+// keep leaves a list that the text did not name as it was.
+func keep[L ~[]E, E any](parsed *L, base L) {
+	if *parsed == nil {
+		*parsed = slices.Clone(base)
+	}
 }
 
 var (
@@ -280,6 +297,11 @@ func (s Settings) Check() error {
 	if len(s.Languages) == 0 {
 		fault("languages is empty; name at least one, the default first")
 	}
+	for _, name := range s.Languages {
+		if _, err := language.Parse(name); err != nil {
+			fault("languages: %q is no language of BCP 47, such as en or pt-BR", name)
+		}
+	}
 	schema, err := CompileProfile(s.Profile)
 	if err != nil {
 		faults = append(faults, err)
@@ -306,7 +328,7 @@ func (s Settings) Check() error {
 		fault("terms.documents needs terms.version, so that it can be proved which text was agreed to")
 	}
 	for _, document := range s.Terms.Documents {
-		if !strings.HasPrefix(document.URL, "https://") && !strings.HasPrefix(document.URL, "http://localhost") {
+		if !isWebPage(document.URL) {
 			fault("terms: %q is not an https address", document.URL)
 		}
 	}
@@ -314,6 +336,16 @@ func (s Settings) Check() error {
 		fault("mail: the sender %q <%s> is not one name and one address", s.Mail.FromName, s.Mail.FromAddress)
 	}
 	return errors.Join(faults...)
+}
+
+// isWebPage tells whether pages may link to an address: over https, or over
+// http on loopback for development.
+func isWebPage(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil || u.Hostname() == "" || u.User != nil || strings.ContainsAny(address, " \\") {
+		return false
+	}
+	return u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname())
 }
 
 // Warnings returns what is allowed but weak, one sentence each.

@@ -113,6 +113,10 @@ func NewStore(o Options) *Store {
 	return s
 }
 
+// hostPattern is a host name in the letters that a Host header has, or an
+// address of loopback.
+var hostPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*|\[::1\])(:[0-9]{1,5})?$`)
+
 var slugPattern = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 
 // Create makes a tenant with its keys. The issuer is https, or http on
@@ -125,7 +129,7 @@ func (s *Store) Create(ctx context.Context, n New) (*Tenant, error) {
 		return nil, errors.New("the tenant's name is empty or longer than 100 bytes")
 	}
 	base, err := url.Parse(n.Issuer)
-	if err != nil || base.Host == "" || base.User != nil || base.RawQuery != "" || base.Fragment != "" || strings.Trim(base.Path, "/") != "" {
+	if err != nil || !hostPattern.MatchString(strings.ToLower(base.Host)) || base.User != nil || base.RawQuery != "" || base.Fragment != "" || strings.Trim(base.Path, "/") != "" {
 		return nil, fmt.Errorf("the issuer %q is not an origin such as https://id.example.com", n.Issuer)
 	}
 	if base.Scheme != "https" && !(base.Scheme == "http" && isLoopback(base.Hostname())) {
@@ -138,7 +142,9 @@ func (s *Store) Create(ctx context.Context, n New) (*Tenant, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write the settings: %w", err)
 	}
-	issuer, host := base.Scheme+"://"+strings.ToLower(base.Host), strings.ToLower(base.Host)
+	// Browsers leave a scheme's own port out of what they ask for.
+	host := strings.TrimSuffix(strings.ToLower(base.Host), map[string]string{"https": ":443", "http": ":80"}[base.Scheme])
+	issuer := base.Scheme + "://" + host
 	if n.ByPath {
 		issuer, host = issuer+"/t/"+n.Slug, ""
 	}

@@ -153,6 +153,7 @@ type Ask struct {
 type Visit struct {
 	Page   *Page      // nil once the application has its answer
 	Answer url.Values // what the application was sent: code and state, or error
+	Seen   []string   // the names of the pages so far
 	App    Application
 
 	browser  *Browser
@@ -212,6 +213,7 @@ func (v *Visit) Send(ctx context.Context, answer url.Values) error {
 func (v *Visit) arrive(got answer, elsewhere string) error {
 	if elsewhere == "" {
 		v.Page = parse(got)
+		v.Seen = append(v.Seen, v.Page.Name)
 		return nil
 	}
 	query, found := strings.CutPrefix(elsewhere, v.App.RedirectURI+"?")

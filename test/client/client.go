@@ -186,3 +186,12 @@ func (s *Site) UserInfo(ctx context.Context, access string) (map[string]any, err
 	r.Header.Set("Authorization", "Bearer "+access)
 	return read[map[string]any](s.do(r))
 }
+
+// Revoke gives a token up (RFC 7009).
+func (s *Site) Revoke(ctx context.Context, app Application, token string) error {
+	got, err := s.post(ctx, "/revoke", app.Basic(), url.Values{"token": {token}})
+	if err == nil && got.status != http.StatusOK {
+		err = &Refusal{Status: got.status, Description: first(got.body)}
+	}
+	return err
+}

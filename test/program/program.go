@@ -167,6 +167,11 @@ func (p *Program) Kill() error {
 	return nil
 }
 
+// Running tells whether the program was started and has not ended.
+func (p *Program) Running() bool {
+	return p.process != nil && len(p.ended) == 0
+}
+
 // Stop ends the program in order.
 func (p *Program) Stop() error {
 	if err := p.process.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {

@@ -9,10 +9,12 @@ CREATE TABLE restore_mark (
     begun_at BIGINT NOT NULL
 );
 
--- The erasure ledger that the key store had before, so that it outlives an
--- interruption: the lines of keyring.ExportLedger, cut into parts.
+-- The erasure ledgers that the restore applies, so that they outlive an
+-- interruption: each the text of keyring.ExportLedger, cut into parts.
 -- ground
 CREATE TABLE restore_ledger (
-    part    BIGINT NOT NULL PRIMARY KEY,
-    content BYTEA  NOT NULL
+    ledger  BIGINT NOT NULL,
+    part    BIGINT NOT NULL,
+    content BYTEA  NOT NULL,
+    PRIMARY KEY (ledger, part)
 );

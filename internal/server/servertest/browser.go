@@ -125,6 +125,19 @@ func (b *Browser) Do(method, address string, values url.Values, origin string) (
 // Answer posts the page's first form with values.
 func (b *Browser) Answer(p *Page, values url.Values) *Page {
 	b.t.Helper()
+	address, all := b.Filled(p, values)
+	return b.Post(address, all, "")
+}
+
+// TryAnswer is Answer for many at once. It follows nothing.
+func (b *Browser) TryAnswer(p *Page, values url.Values) (*Page, error) {
+	address, all := b.Filled(p, values)
+	return b.Do(http.MethodPost, address, all, "")
+}
+
+// Filled returns where the page's first form is posted to, and what with it.
+func (b *Browser) Filled(p *Page, values url.Values) (string, url.Values) {
+	b.t.Helper()
 	if len(p.Forms) == 0 {
 		b.t.Fatalf("the page has no form (status %d):\n%s", p.Status, Text(p.Body))
 	}
@@ -140,7 +153,19 @@ func (b *Browser) Answer(p *Page, values url.Values) *Page {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return b.Post(action.String(), all, "")
+	return action.String(), all
+}
+
+// Copy returns another browser with the same cookies, as a thief would have.
+func (b *Browser) Copy() *Browser {
+	b.t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	other := &Browser{t: b.t, base: b.base, client: &http.Client{Jar: jar, CheckRedirect: noRedirect, Transport: transport}, Header: http.Header{}}
+	other.SetCookies(b.Cookies())
+	return other
 }
 
 // Cookies returns the browser's cookies for the installation.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -44,26 +45,29 @@ type Installation struct {
 	Base   string // the address that it serves
 	Clock  *Clock
 
-	t   testing.TB
-	cfg config.Config
+	t         testing.TB
+	cfg       config.Config
+	configure []func(*server.Environment)
+	stop      func() // ends this node, once
 }
 
 // Each runs test on an installation on SQLite and on one on PostgreSQL.
-func Each(t *testing.T, test func(t *testing.T, i *Installation)) {
+// configure may change what they take from outside.
+func Each(t *testing.T, test func(t *testing.T, i *Installation), configure ...func(*server.Environment)) {
 	t.Helper()
 	for _, engine := range []sqldb.Engine{sqldb.SQLite, sqldb.Postgres} {
-		t.Run(string(engine), func(t *testing.T) { test(t, New(t, engine)) })
+		t.Run(string(engine), func(t *testing.T) { test(t, New(t, engine, configure...)) })
 	}
 }
 
 // New runs an installation that lasts as long as the test.
-func New(t testing.TB, engine sqldb.Engine) *Installation {
+func New(t testing.TB, engine sqldb.Engine, configure ...func(*server.Environment)) *Installation {
 	t.Helper()
 	var raw [32]byte
 	if _, err := rand.Read(raw[:]); err != nil {
 		t.Fatal(err)
 	}
-	i := &Installation{t: t, Engine: engine, Clock: &Clock{}}
+	i := &Installation{t: t, Engine: engine, Clock: &Clock{}, configure: configure}
 	i.cfg = *config.Default()
 	i.cfg.DataDir = t.TempDir()
 	i.cfg.Database.URL = config.NewSecret(dbtest.URL(t, engine, append(server.Migrations(), server.DevelopmentMigrations()...)))
@@ -76,16 +80,29 @@ func New(t testing.TB, engine sqldb.Engine) *Installation {
 // SecondNode runs another node on the same databases. It is for PostgreSQL.
 func (i *Installation) SecondNode() *Installation {
 	i.t.Helper()
-	second := &Installation{t: i.t, Engine: i.Engine, Clock: i.Clock, cfg: i.cfg}
+	second := &Installation{t: i.t, Engine: i.Engine, Clock: i.Clock, cfg: i.cfg, configure: i.configure}
 	second.start()
 	return second
 }
 
+// Restart stops the node and starts it anew on the same databases. It is
+// reached at another Base then; its tenants keep their issuers.
+func (i *Installation) Restart() {
+	i.t.Helper()
+	i.stop()
+	i.start()
+}
+
 func (i *Installation) start() {
 	i.t.Helper()
-	s, err := server.Assemble(context.Background(), server.Environment{
-		Config: &i.cfg, Clock: i.Clock, Random: rand.Reader, Development: true, Logger: slog.New(slog.NewTextHandler(testWriter{i.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
+	cfg := i.cfg
+	environment := server.Environment{
+		Config: &cfg, Clock: i.Clock, Random: rand.Reader, Development: true, Logger: slog.New(slog.NewTextHandler(testWriter{i.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	for _, change := range i.configure {
+		change(&environment)
+	}
+	s, err := server.Assemble(context.Background(), environment)
 	if err != nil {
 		i.t.Fatal(err)
 	}
@@ -93,13 +110,14 @@ func (i *Installation) start() {
 	stop := s.StartTasks(context.Background())
 	front := httptest.NewServer(s.Handler())
 	i.Base = front.URL
-	i.t.Cleanup(func() {
+	i.stop = sync.OnceFunc(func() {
 		front.Close()
 		stop()
 		if err := s.Close(); err != nil {
 			i.t.Errorf("close the installation: %v", err)
 		}
 	})
+	i.t.Cleanup(i.stop)
 }
 
 // testWriter sends the log to the test.

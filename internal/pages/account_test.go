@@ -1,0 +1,232 @@
+package pages_test
+
+import (
+	"crypto/rand"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/grant"
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/tenant"
+)
+
+func (w *world) allow(t testing.TB, who id.Customer, app *application.Application, scopes ...string) {
+	t.Helper()
+	w.Write(t, func(tx *sqldb.Tx) error {
+		_, err := w.grants.Allow(tx, grant.Allowance{Tenant: w.Tenant.ID, Customer: who, Application: app.ID, FirstParty: app.FirstParty, Scopes: scopes})
+		return err
+	})
+}
+
+// lineage begins a lineage of tokens in a session, as redeeming a code does.
+func (w *world) lineage(t testing.TB, cookie string, app *application.Application) func() bool {
+	t.Helper()
+	live := must(w.Sessions.Read(t.Context(), w.Tenant, cookie))(t)
+	ref := grant.Ref{Customer: live.Customer, Application: app.ID, Session: live.ID, Lineage: id.New[id.Lineage](w.Clock.Now(), rand.Reader)}
+	redeemed := must(w.grants.Redeem(t.Context(), w.Tenant, grant.Redemption{Ref: ref, FirstParty: app.FirstParty, Scopes: []string{"openid"}, Absolute: time.Hour}))(t)
+	if redeemed.Outcome != grant.Began {
+		t.Fatalf("the code was answered with %q", redeemed.Outcome)
+	}
+	return func() bool { return must(w.grants.Alive(t.Context(), w.Tenant, ref))(t).Active }
+}
+
+var button = regexp.MustCompile(`<button[^>]* name="(revoke|end|choose)" value="([^"]+)"`)
+
+func (s shownPage) buttons(name string) []string {
+	var values []string
+	for _, found := range button.FindAllStringSubmatch(s.body, -1) {
+		if found[1] == name {
+			values = append(values, found[2])
+		}
+	}
+	return values
+}
+
+func TestAccountShowsWhatApplicationsGetAndRevokesIt(t *testing.T) {
+	w := newWorld(t)
+	ana := w.customer(t, "ana@example.com", password, map[string]any{"given_name": "Ana", "family_name": "Lopez", "birthdate": "1990-02-28"})
+	v := w.browser(t)
+	v.signIn("/sign-in", "ana@example.com")
+	w.allow(t, ana, w.recipes, "openid", "email", "profile", "offline_access")
+	w.allow(t, ana, w.shop, "openid", "email")
+	alive, other := w.lineage(t, v.cookie("session"), w.recipes), w.lineage(t, v.cookie("session"), w.shop)
+
+	page := v.get("/account").is(t, 200, "account").
+		says(t, "Recipes by <b>Ana</b>", "Your e-mail", "ana@example.com", "28 February 1990", "Ana Lopez", `href="https://shop.example/"`, "Access while you're away").
+		saysNot(t, "https://recipes.example/", "email_verified")
+	if got := page.buttons("revoke"); !slices.Equal(got, []string{recipesID}) {
+		t.Fatalf("access of %v can be removed", got)
+	}
+	if !alive() || !other() {
+		t.Fatal("the tokens are dead before anything was revoked")
+	}
+	next := v.submit(page, "revoke", recipesID).goesTo(t, w.server.URL+"/account")
+	address := next.Header.Get("Location")
+	page = v.get(address).is(t, 200, "account").says(t, "no longer has access to your account.", "No other application has access")
+	if alive() || !other() {
+		t.Error("the wrong tokens are alive")
+	}
+	v.get("/account").saysNot(t, "no longer has access")
+	w.Clock.Advance(2 * time.Minute)
+	v.get(address).saysNot(t, "no longer has access")
+	v.submit(page, "revoke", recipesID).goesTo(t, w.server.URL+"/account") // twice does no harm
+	if v.submit(page, "revoke", "'; DROP TABLE grant; --").StatusCode != http.StatusSeeOther {
+		t.Error("an application that there is none of")
+	}
+}
+
+func TestSessionsAreEndedOnlyByTheirCustomer(t *testing.T) {
+	w := newWorld(t)
+	ana, bob := w.customer(t, "ana@example.com", password, nil), w.customer(t, "bob@example.com", password, nil)
+	phone, laptop, bobs := w.browser(t), w.browser(t), w.browser(t)
+	phone.header.Set("User-Agent", "Mozilla/5.0 (Android 14; Mobile; rv:127.0) Gecko/127.0 Firefox/127.0")
+	phone.signIn("/sign-in", "ana@example.com")
+	laptop.signIn("/sign-in", "ana@example.com")
+	bobs.signIn("/sign-in", "bob@example.com")
+	w.allow(t, ana, w.recipes, "openid", "email")
+	bobsSession := must(w.Sessions.Read(t.Context(), w.Tenant, bobs.cookie("session")))(t)
+
+	page := laptop.get("/account").is(t, 200, "account").says(t, "Firefox on Android").saysNot(t, string(bobsSession.ID))
+	ends := page.buttons("end")
+	if len(ends) != 1 {
+		t.Fatalf("%d other devices: %v", len(ends), ends)
+	}
+
+	// Another customer's session and applications are out of reach.
+	laptop.submit(page, "end", string(bobsSession.ID)).goesTo(t, w.server.URL+"/account")
+	if !w.alive(t, bobs.cookie("session")) {
+		t.Error("ana has ended bob's session")
+	}
+	bobsPage := bobs.get("/account").is(t, 200, "account")
+	bobs.submit(bobsPage, "revoke", recipesID).goesTo(t, w.server.URL+"/account")
+	bobs.submit(bobsPage, "end", ends[0]).goesTo(t, w.server.URL+"/account")
+	bobs.submit(bobsPage, "choose", "end_others").goesTo(t, w.server.URL+"/account")
+	if _, found, err := w.grants.Find(t.Context(), w.Tenant.ID, ana, recipesID); err != nil || !found {
+		t.Error("bob has revoked what ana has allowed")
+	}
+	if _, found, _ := w.grants.Find(t.Context(), w.Tenant.ID, bob, recipesID); found {
+		t.Error("bob has a grant")
+	}
+	if !w.alive(t, phone.cookie("session")) || !w.alive(t, laptop.cookie("session")) {
+		t.Error("bob has ended ana's sessions")
+	}
+
+	// A form of another session's does nothing, nor does one without a state.
+	for what, state := range map[string]string{"bob's": bobsPage.state(), "the phone's": phone.get("/account").state(), "none": "", "a journey's": w.browser(t).get("/sign-in").state()} {
+		if got := laptop.do("POST", "/account", url.Values{"state": {state}, "choose": {"end_others"}}); got.StatusCode != 400 {
+			t.Errorf("a form with %s state: %d", what, got.StatusCode)
+		}
+	}
+	laptop.header.Set("Sec-Fetch-Site", "cross-site")
+	if got := laptop.submit(page, "choose", "end_others"); got.StatusCode != 403 {
+		t.Errorf("a form of another site: %d", got.StatusCode)
+	}
+	laptop.header.Del("Sec-Fetch-Site")
+	if !w.alive(t, phone.cookie("session")) {
+		t.Error("a form that was refused has ended a session")
+	}
+
+	// Her own she ends.
+	next := laptop.submit(page, "end", ends[0]).goesTo(t, w.server.URL+"/account")
+	laptop.get(next.Header.Get("Location")).says(t, "That device is signed out.")
+	if w.alive(t, phone.cookie("session")) || !w.alive(t, laptop.cookie("session")) {
+		t.Error("the wrong session is alive")
+	}
+	phone.get("/account").is(t, 200, "identify")
+	phone.do("POST", "/account", url.Values{"state": {page.state()}, "choose": {"end_others"}}).goesTo(t, w.server.URL+"/account")
+	phone.signIn("/sign-in", "ana@example.com")
+	next = laptop.submit(laptop.get("/account"), "choose", "end_others").goesTo(t, w.server.URL+"/account")
+	laptop.get(next.Header.Get("Location")).says(t, "Every other device is signed out.")
+	if w.alive(t, phone.cookie("session")) || !w.alive(t, laptop.cookie("session")) || !w.alive(t, bobs.cookie("session")) {
+		t.Error("the wrong sessions are alive")
+	}
+	// What was done is told in the session that did it, and by no link.
+	bobs.get(next.Header.Get("Location")).is(t, 200, "account").saysNot(t, "Every other device")
+}
+
+func TestSigningOut(t *testing.T) {
+	w := newWorld(t)
+	w.customer(t, "ana@example.com", password, nil)
+	v := w.browser(t)
+	v.signIn("/sign-in", "ana@example.com")
+	cookie, binding := v.cookie("session"), v.cookie("journey")
+	v.get("/signed-out").goesTo(t, w.server.URL+"/account") // a link signs nobody out
+	page := v.get("/account")
+	v.submit(page, "lang", "ar").goesTo(t, w.server.URL+"/account?ui_locales=ar")
+	out := v.submit(page, "choose", "sign_out").goesTo(t, w.server.URL+"/signed-out")
+	if w.alive(t, cookie) || v.cookie("session") != "" || v.cookie("journey") == binding {
+		t.Error("something of the session is left")
+	}
+	if v.cookie("device") == "" {
+		t.Error("the browser is not known any more")
+	}
+	v.get(out.Header.Get("Location")).is(t, 200, "signedout").says(t, "You're signed out", "/sign-in")
+}
+
+func TestAssetsAreKeptForEver(t *testing.T) {
+	for _, path := range []string{"", "/t/shop"} {
+		w := newWorld(t, func(t *tenant.Tenant) {
+			t.Path, t.Brand.Theme = path, []byte(`"olive-and-thyme"`)
+			t.Issuer += path
+		})
+		v := w.browser(t)
+		page := v.get("/sign-in")
+		if got := page.first(formAction); got != path+"/journey" {
+			t.Errorf("the form goes to %q", got)
+		}
+		found := regexp.MustCompile(`(?:href|src|srcset)="(/[^"]*assets/[^"]+)"`).FindAllStringSubmatch(page.body, -1)
+		if len(found) < 4 {
+			t.Fatalf("the page has the assets %v", found)
+		}
+		for _, address := range found {
+			below, ok := strings.CutPrefix(address[1], path+"/assets/")
+			if !ok {
+				t.Errorf("%q is not below %q", address[1], path)
+				continue
+			}
+			asset := v.get("/assets/" + below)
+			if asset.StatusCode != 200 || asset.Header.Get("Cache-Control") != "public, max-age=31536000, immutable" || asset.Header.Get("Etag") == "" {
+				t.Errorf("%s: %d %v", below, asset.StatusCode, asset.Header)
+			}
+			if strings.Contains(asset.body, `url("/assets`) && path != "" {
+				t.Errorf("%s has addresses of the host's", below)
+			}
+			v.header.Set("If-None-Match", asset.Header.Get("Etag"))
+			if again := v.get("/assets/" + below); again.StatusCode != 304 || again.body != "" {
+				t.Errorf("%s again: %d", below, again.StatusCode)
+			}
+			v.header.Del("If-None-Match")
+		}
+		v.get("/assets/nothing.css").is(t, 404, "notfound")
+	}
+}
+
+// A theme that cannot be used keeps nobody out.
+func TestThemes(t *testing.T) {
+	stylesheet := regexp.MustCompile(`<link rel="stylesheet" href="([^"]+)"`)
+	style := func(theme string) string {
+		w := newWorld(t, func(t *tenant.Tenant) { t.Brand.Theme = []byte(theme) })
+		v := w.browser(t)
+		page := v.get("/sign-in").is(t, 200, "identify").says(t, "Olive & Thyme").saysNot(t, "javascript:")
+		return v.get(page.first(stylesheet)).body
+	}
+	standard := style(``)
+	for _, theme := range []string{`{}`, `null`, `"cardea"`, `"none"`, `{"light": {"accent": "red}body{display:none"}}`, `{"logo": {"url": "javascript:alert(1)"}}`, `[`, `{"unknown": 1}`} {
+		if style(theme) != standard {
+			t.Errorf("the theme %s is not shown as the default one", theme)
+		}
+	}
+	if got := style(`{"radius": 4, "heading": "slab"}`); !strings.Contains(got, "--radius:4px") {
+		t.Error("a brand's own theme is not shown")
+	}
+	if style(`"olive-and-thyme"`) == standard {
+		t.Error("a built-in theme is not shown")
+	}
+}
