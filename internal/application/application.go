@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/redirecturi"
@@ -162,6 +163,16 @@ func (s *Settings) complete(development bool) error {
 			fault("%q: %w", uri, err)
 		}
 	}
+	between := func(key string, d tenant.Duration, least, most time.Duration) {
+		if d != 0 && (d.D() < least || d.D() > most) {
+			fault("%s is %s; it is between %s and %s, or 0 for the tenant's", key, d.D(), least, most)
+		}
+	}
+	const day = 24 * time.Hour
+	between("access_token_ttl", s.AccessTTL, time.Minute, day)
+	between("refresh_token_idle", s.RefreshIdle, time.Minute, 400*day)
+	between("session_max_age", s.SessionMaxAge, time.Second, 400*day)
+	between("session_idle", s.SessionIdle, time.Second, 400*day)
 	for key, address := range map[string]string{"client_uri": s.HomeURL, "policy_uri": s.PolicyURL, "tos_uri": s.TermsURL} {
 		if address == "" {
 			continue

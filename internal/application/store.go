@@ -28,6 +28,8 @@ var (
 	ErrNotFound = errors.New("the tenant has no such application")
 	// ErrChanged says that the application was changed since it was read.
 	ErrChanged = errors.New("the application was changed by somebody else since it was read; read it again")
+	// ErrTaken says that the tenant has an application with the id.
+	ErrTaken = errors.New("the tenant has an application with that id")
 	// ErrInvalid says that settings are refused; the text says all that is wrong.
 	ErrInvalid = errors.New("the application's settings are refused")
 )
@@ -84,6 +86,12 @@ func (s *Store) Create(ctx context.Context, tenant id.Tenant, application id.App
 	if err := settings.complete(s.Development); err != nil {
 		return nil, "", fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
+	if application == "" {
+		application = id.New[id.Application](s.Clock.Now(), s.Random)
+	}
+	if _, err := id.Parse[id.Application](string(application)); err != nil {
+		return nil, "", fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	stored, secret := record{Settings: settings}, ""
 	if settings.AuthMethod != AuthNone {
 		made, hash, err := newSecret(s.Random)
@@ -96,9 +104,6 @@ func (s *Store) Create(ctx context.Context, tenant id.Tenant, application id.App
 	if err != nil {
 		return nil, "", fmt.Errorf("write the application's settings: %w", err)
 	}
-	if application == "" {
-		application = id.New[id.Application](s.Clock.Now(), s.Random)
-	}
 	if err := s.needKeys(ctx, tenant, settings); err != nil {
 		return nil, "", err
 	}
@@ -109,7 +114,7 @@ func (s *Store) Create(ctx context.Context, tenant id.Tenant, application id.App
 			return fmt.Errorf("insert the application: %w", err)
 		}
 		if made == 0 {
-			return ErrChanged
+			return ErrTaken
 		}
 		return s.changed(tx, tenant, application, "application.created", by)
 	})
@@ -126,14 +131,18 @@ func (s *Store) Update(ctx context.Context, tenant id.Tenant, application id.App
 	if err := settings.complete(s.Development); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	before, err := s.Get(ctx, tenant, application)
+	before, err := s.present(ctx, tenant, application)
 	if err != nil {
 		return nil, err
 	}
-	if settings.AuthMethod != AuthNone && len(before.secrets) == 0 {
-		return nil, fmt.Errorf("%w: it has no secret; give it one first", ErrInvalid)
+	secrets := before.secrets
+	switch {
+	case settings.AuthMethod == AuthNone:
+		secrets = nil // what was known to somebody must not be good again later
+	case len(secrets) == 0:
+		return nil, fmt.Errorf("%w: an application that keeps no secret cannot begin to keep one; register another", ErrInvalid)
 	}
-	text, err := json.Marshal(record{Settings: settings, Secrets: before.secrets})
+	text, err := json.Marshal(record{Settings: settings, Secrets: secrets})
 	if err != nil {
 		return nil, fmt.Errorf("write the application's settings: %w", err)
 	}
@@ -147,10 +156,10 @@ func (s *Store) Update(ctx context.Context, tenant id.Tenant, application id.App
 }
 
 // RotateSecret gives an application a new secret, told this once. The old one
-// stays good until RetireSecrets when keepOld is set, so that the application
-// can be moved over without a gap.
+// stays good until the next rotation when keepOld is set, so that the
+// application can be moved over without a gap.
 func (s *Store) RotateSecret(ctx context.Context, tenant id.Tenant, application id.Application, keepOld bool, by string) (string, error) {
-	before, err := s.Get(ctx, tenant, application)
+	before, err := s.present(ctx, tenant, application)
 	if err != nil {
 		return "", err
 	}
@@ -205,6 +214,15 @@ func (s *Store) changed(tx *sqldb.Tx, tenant id.Tenant, application id.Applicati
 }
 
 func (s *Store) afterChange(ctx context.Context, tenant id.Tenant, application id.Application) (*Application, error) {
+	if err := s.Watch.Poll(ctx); err != nil {
+		return nil, err
+	}
+	return s.Get(ctx, tenant, application)
+}
+
+// present returns an application as it is now, where Get's may be of a moment
+// ago.
+func (s *Store) present(ctx context.Context, tenant id.Tenant, application id.Application) (*Application, error) {
 	if err := s.Watch.Poll(ctx); err != nil {
 		return nil, err
 	}

@@ -3,12 +3,12 @@ package backup_test
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"testing/fstest"
@@ -56,11 +56,16 @@ func newPlace(t testing.TB, engine sqldb.Engine) place {
 
 func root(t testing.TB, fill byte) keyring.Root {
 	t.Helper()
-	root, err := keyring.RootFromBytes([]byte(strings.Repeat(string([]byte{fill | 0x41}), 32)))
+	root, err := makeRoot(fill)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return root
+}
+
+func makeRoot(fill byte) (keyring.Root, error) {
+	key := sha256.Sum256([]byte{fill})
+	return keyring.RootFromBytes(key[:])
 }
 
 // world is an installation at work.
@@ -213,7 +218,7 @@ func TestMain(m *testing.M) {
 	if part == "" {
 		os.Exit(m.Run())
 	}
-	rootKey, err := keyring.RootFromBytes([]byte(strings.Repeat("A", 32)))
+	rootKey, err := makeRoot(1)
 	if err == nil {
 		_, err = backup.Restore(context.Background(), backup.Restoration{
 			Folder: os.Getenv("BACKUP_TEST_FOLDER"), DatabaseURL: os.Getenv("BACKUP_TEST_DATABASE"), KeyStoreURL: os.Getenv("BACKUP_TEST_KEYS"),

@@ -167,7 +167,7 @@ func (d *Directory) Create(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Cust
 }
 
 func (d *Directory) insertIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Customer, tenant id.Tenant, customer id.Customer, n NewIdentifier) (id.Identifier, error) {
-	lookup := keys.Lookup(string(n.Kind), n.Key)[0]
+	lookup, also := hashes(keys, n.Normalised)
 	made := id.New[id.Identifier](tx.Now(), d.Random)
 	value, err := sealValue(key, tenant, customer, made, n.Normalised)
 	if err != nil {
@@ -180,9 +180,9 @@ func (d *Directory) insertIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, key *ke
 			return "", err
 		}
 	}
-	inserted, err := tx.Exec(`INSERT INTO customer_identifier (tenant, customer, identifier, kind, lookup, value, verified, verified_at, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
-		tenant, customer, made, n.Kind, lookup, value, n.Verified, verifiedAt, tx.Now())
+	inserted, err := tx.Exec(`INSERT INTO customer_identifier (tenant, customer, identifier, kind, lookup, also, value, verified, verified_at, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING`,
+		tenant, customer, made, n.Kind, lookup, also, value, n.Verified, verifiedAt, tx.Now())
 	if err != nil {
 		return "", fmt.Errorf("insert the identifier: %w", err)
 	}
@@ -192,29 +192,64 @@ func (d *Directory) insertIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, key *ke
 	return made, nil
 }
 
-// hold gives a verified identifier to a customer. While the tenant's look-up
-// key is being rotated an older hash may be the one that is held.
-func hold(tx *sqldb.Tx, keys *keyring.Tenant, tenant id.Tenant, customer id.Customer, it id.Identifier, n identifier.Normalised) error {
-	lookups := keys.Lookup(string(n.Kind), n.Key)
-	for _, old := range lookups[1:] {
-		var holder id.Customer
-		err := tx.QueryRow(`SELECT customer FROM identifier_holder WHERE tenant = $1 AND kind = $2 AND lookup = $3`, tenant, n.Kind, old).Scan(&holder)
-		if err == nil && holder != customer {
-			return ErrTaken
+// hashes are what an identifier is looked up by: one hash, and another one
+// while the tenant's look-up key is being replaced.
+func hashes(keys *keyring.Tenant, n identifier.Normalised) (lookup, also []byte) {
+	all := keys.Lookup(string(n.Kind), n.Key)
+	if len(all) > 1 {
+		also = all[1]
+	}
+	return all[0], also
+}
+
+// has returns the identifier of a customer that is the given address.
+func has(tx *sqldb.Tx, keys *keyring.Tenant, tenant id.Tenant, customer id.Customer, n identifier.Normalised) (it id.Identifier, verified bool, err error) {
+	for _, lookup := range keys.Lookup(string(n.Kind), n.Key) {
+		err = tx.QueryRow(`SELECT identifier, verified FROM customer_identifier WHERE tenant = $1 AND customer = $2 AND kind = $3 AND lookup = $4`,
+			tenant, customer, n.Kind, lookup).Scan(&it, &verified)
+		if err == nil {
+			return it, verified, nil
 		}
+		if !errors.Is(err, sqldb.ErrNoRows) {
+			return "", false, fmt.Errorf("look for the customer's identifier: %w", err)
+		}
+	}
+	return "", false, ErrNotFound
+}
+
+// hold gives a verified identifier to a customer: what must be unique is
+// claimed under every hash that it may be looked for by. What he holds already
+// stays his.
+func hold(tx *sqldb.Tx, keys *keyring.Tenant, tenant id.Tenant, customer id.Customer, it id.Identifier, n identifier.Normalised) error {
+	for _, lookup := range keys.Lookup(string(n.Kind), n.Key) {
+		held, err := tx.Exec(`INSERT INTO identifier_holder (tenant, kind, lookup, customer, identifier) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+			tenant, n.Kind, lookup, customer, it)
+		if err != nil {
+			return fmt.Errorf("hold the identifier: %w", err)
+		}
+		if held == 1 {
+			continue
+		}
+		var holder id.Customer
+		err = tx.QueryRow(`SELECT customer FROM identifier_holder WHERE tenant = $1 AND kind = $2 AND lookup = $3`, tenant, n.Kind, lookup).Scan(&holder)
 		if err != nil && !errors.Is(err, sqldb.ErrNoRows) {
 			return fmt.Errorf("look for the identifier's holder: %w", err)
 		}
-	}
-	held, err := tx.Exec(`INSERT INTO identifier_holder (tenant, kind, lookup, customer, identifier) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
-		tenant, n.Kind, lookups[0], customer, it)
-	if err != nil {
-		return fmt.Errorf("hold the identifier: %w", err)
-	}
-	if held == 0 {
-		return ErrTaken
+		if holder != customer {
+			return ErrTaken
+		}
 	}
 	return nil
+}
+
+// letGo takes an identifier from its holder, under the hashes that its row
+// tells of.
+func letGo(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, kind identifier.Kind, lookup, also []byte) {
+	for _, hash := range [][]byte{lookup, also} {
+		if hash != nil {
+			tx.Queue(`DELETE FROM identifier_holder WHERE tenant = $1 AND kind = $2 AND lookup = $3 AND customer = $4`, tenant, kind, hash, customer)
+		}
+	}
 }
 
 // Find returns the customer who has proved that an identifier is his. Only
@@ -317,6 +352,15 @@ func (d *Directory) SetProfile(tx *sqldb.Tx, key *keyring.Customer, tenant id.Te
 // have no holder, else ErrTaken; an unverified one finds nobody until
 // VerifyIdentifier.
 func (d *Directory) AddIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Customer, tenant id.Tenant, customer id.Customer, n NewIdentifier, actor string) (id.Identifier, error) {
+	if err := d.holdUnerased(tx, tenant, customer); err != nil {
+		return "", err
+	}
+	if _, _, err := has(tx, keys, tenant, customer, n.Normalised); !errors.Is(err, ErrNotFound) {
+		if err == nil {
+			err = ErrTaken // the customer has it already
+		}
+		return "", err
+	}
 	made, err := d.insertIdentifier(tx, keys, key, tenant, customer, n)
 	if err != nil {
 		return "", err
@@ -330,21 +374,27 @@ func (d *Directory) AddIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, key *keyri
 
 // VerifyIdentifier records that the customer has proved an address that he has,
 // given as it is normalised so that a proof of one never verifies another. The
-// address must have no other holder, else ErrTaken.
+// address must have no other holder, else ErrTaken. To prove again what is
+// proved changes nothing.
 func (d *Directory) VerifyIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, tenant id.Tenant, customer id.Customer, n identifier.Normalised, actor string) error {
-	var it id.Identifier
-	err := tx.QueryRow(`UPDATE customer_identifier SET verified = $5, verified_at = $6
-		WHERE tenant = $1 AND customer = $2 AND kind = $3 AND lookup = $4 RETURNING identifier`,
-		tenant, customer, n.Kind, keys.Lookup(string(n.Kind), n.Key)[0], true, tx.Now()).Scan(&it)
-	if errors.Is(err, sqldb.ErrNoRows) {
-		return ErrNotFound
+	if err := d.holdUnerased(tx, tenant, customer); err != nil {
+		return err
 	}
+	it, verified, err := has(tx, keys, tenant, customer, n)
 	if err != nil {
-		return fmt.Errorf("verify the identifier: %w", err)
+		return err
 	}
 	if err := hold(tx, keys, tenant, customer, it, n); err != nil {
 		return err
 	}
+	lookup, also := hashes(keys, n)
+	if verified {
+		tx.Queue(`UPDATE customer_identifier SET lookup = $4, also = $5 WHERE tenant = $1 AND customer = $2 AND identifier = $3`,
+			tenant, customer, it, lookup, also)
+		return nil
+	}
+	tx.Queue(`UPDATE customer_identifier SET lookup = $4, also = $5, verified = $6, verified_at = $7 WHERE tenant = $1 AND customer = $2 AND identifier = $3`,
+		tenant, customer, it, lookup, also, true, tx.Now())
 	if err := d.identifiersChanged(tx, tenant, customer, true); err != nil {
 		return err
 	}
@@ -355,17 +405,17 @@ func (d *Directory) VerifyIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, tenant 
 // RemoveIdentifier takes an address from a customer as part of tx.
 func (d *Directory) RemoveIdentifier(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, it id.Identifier, actor string) error {
 	var kind identifier.Kind
-	var lookup []byte
+	var lookup, also []byte
 	var verified bool
-	err := tx.QueryRow(`DELETE FROM customer_identifier WHERE tenant = $1 AND customer = $2 AND identifier = $3 RETURNING kind, lookup, verified`,
-		tenant, customer, it).Scan(&kind, &lookup, &verified)
+	err := tx.QueryRow(`DELETE FROM customer_identifier WHERE tenant = $1 AND customer = $2 AND identifier = $3 RETURNING kind, lookup, also, verified`,
+		tenant, customer, it).Scan(&kind, &lookup, &also, &verified)
 	if errors.Is(err, sqldb.ErrNoRows) {
 		return ErrNotFound
 	}
 	if err != nil {
 		return fmt.Errorf("remove the identifier: %w", err)
 	}
-	tx.Queue(`DELETE FROM identifier_holder WHERE tenant = $1 AND kind = $2 AND lookup = $3 AND customer = $4`, tenant, kind, lookup, customer)
+	letGo(tx, tenant, customer, kind, lookup, also)
 	if err := d.identifiersChanged(tx, tenant, customer, verified); err != nil {
 		return err
 	}
@@ -382,6 +432,7 @@ func (d *Directory) identifiersChanged(tx *sqldb.Tx, tenant id.Tenant, customer 
 	}
 	tx.Queue(`UPDATE customer SET revision = revision + 1, epoch = epoch + $3, updated_at = $4 WHERE tenant = $1 AND customer = $2`,
 		tenant, customer, rise, tx.Now())
+	held(tx, tenant, customer).Epoch += int64(rise)
 	return nil
 }
 

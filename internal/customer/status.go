@@ -7,6 +7,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/event"
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/sqldb"
 )
 
@@ -73,20 +74,36 @@ type heldKey struct {
 // then holds until tx commits: no other transaction that bumps it can come
 // between. It does so once a transaction; Version is the new one.
 func (d *Directory) Hold(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer) (State, error) {
-	held := tx.Local(heldKey{tenant, customer}, func() any { return &State{} }).(*State)
-	if held.Found {
-		return *held, nil
+	state := held(tx, tenant, customer)
+	if state.Found {
+		return *state, nil
 	}
 	err := tx.QueryRow(`UPDATE customer SET version = version + 1 WHERE tenant = $1 AND customer = $2 RETURNING status, epoch, version`,
-		tenant, customer).Scan(&held.Status, &held.Epoch, &held.Version)
+		tenant, customer).Scan(&state.Status, &state.Epoch, &state.Version)
 	if errors.Is(err, sqldb.ErrNoRows) {
 		return State{}, ErrNotFound
 	}
 	if err != nil {
 		return State{}, fmt.Errorf("hold the customer: %w", err)
 	}
-	held.Found = true
-	return *held, nil
+	state.Found = true
+	return *state, nil
+}
+
+// held is the state that Hold has read in tx; whoever changes it in the
+// database changes it here. It is not Found, and not looked at, before.
+func held(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer) *State {
+	return tx.Local(heldKey{tenant, customer}, func() any { return &State{} }).(*State)
+}
+
+// holdUnerased holds a customer who is to be given something: an erased one
+// gets nothing any more, from a node either that still has his key.
+func (d *Directory) holdUnerased(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer) error {
+	state, err := d.Hold(tx, tenant, customer)
+	if err == nil && state.Status == Erased {
+		err = ErrErased
+	}
+	return err
 }
 
 // Bump bumps a customer's version as part of tx, once a transaction, and
@@ -108,6 +125,7 @@ func (d *Directory) RaiseEpoch(tx *sqldb.Tx, tenant id.Tenant, customer id.Custo
 	if err != nil {
 		return 0, fmt.Errorf("raise the customer's epoch: %w", err)
 	}
+	held(tx, tenant, customer).Epoch = epoch
 	return epoch, nil
 }
 
@@ -115,25 +133,32 @@ func (d *Directory) RaiseEpoch(tx *sqldb.Tx, tenant id.Tenant, customer id.Custo
 // To set the status that he has changes nothing.
 func (d *Directory) SetStatus(ctx context.Context, tenant id.Tenant, customer id.Customer, status Status, reason, actor string) error {
 	return d.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		state, err := d.Hold(tx, tenant, customer)
-		if err != nil {
-			return err
-		}
-		if state.Status == status {
-			return nil
-		}
-		allowed := false
-		for _, next := range transitions[state.Status] {
-			allowed = allowed || next == status
-		}
-		if !allowed {
-			return fmt.Errorf("%w: from %s to %s", ErrNotAllowed, state.Status, status)
-		}
-		tx.Queue(`UPDATE customer SET status = $3, reason = $4, revision = revision + 1, epoch = epoch + 1, updated_at = $5 WHERE tenant = $1 AND customer = $2`,
-			tenant, customer, status, reason, tx.Now())
-		return d.Log.Append(tx, event.Event{Tenant: tenant, Customer: customer, Type: "customer.status.changed", Actor: actor,
-			Data: map[string]any{"from": state.Status, "to": status}})
+		_, err := d.ChangeStatus(tx, tenant, customer, status, reason, actor)
+		return err
 	})
+}
+
+// ChangeStatus is SetStatus as part of tx, and says whether the customer had
+// another status.
+func (d *Directory) ChangeStatus(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, status Status, reason, actor string) (bool, error) {
+	state, err := d.Hold(tx, tenant, customer)
+	if err != nil {
+		return false, err
+	}
+	if state.Status == status {
+		return false, nil
+	}
+	allowed := false
+	for _, next := range transitions[state.Status] {
+		allowed = allowed || next == status
+	}
+	if !allowed {
+		return false, fmt.Errorf("%w: from %s to %s", ErrNotAllowed, state.Status, status)
+	}
+	tx.Queue(`UPDATE customer SET status = $3, reason = $4, revision = revision + 1, epoch = epoch + 1, updated_at = $5 WHERE tenant = $1 AND customer = $2`,
+		tenant, customer, status, reason, tx.Now())
+	return true, d.Log.Append(tx, event.Event{Tenant: tenant, Customer: customer, Type: "customer.status.changed", Actor: actor,
+		Data: map[string]any{"from": state.Status, "to": status}})
 }
 
 // Erase destroys a customer: first the key, on the key store's ledger, so that
@@ -173,20 +198,20 @@ func (d *Directory) eraseRows(ctx context.Context, tenant id.Tenant, customer id
 		if state.Status == Erased {
 			return nil
 		}
-		rows, err := tx.Query(`DELETE FROM customer_identifier WHERE tenant = $1 AND customer = $2 RETURNING kind, lookup, verified`, tenant, customer)
+		rows, err := tx.Query(`DELETE FROM customer_identifier WHERE tenant = $1 AND customer = $2 RETURNING kind, lookup, also, verified`, tenant, customer)
 		if err != nil {
 			return fmt.Errorf("erase the identifiers: %w", err)
 		}
 		defer rows.Close()
 		for rows.Next() {
-			var kind string
-			var lookup []byte
+			var kind identifier.Kind
+			var lookup, also []byte
 			var verified bool
-			if err := rows.Scan(&kind, &lookup, &verified); err != nil {
+			if err := rows.Scan(&kind, &lookup, &also, &verified); err != nil {
 				return fmt.Errorf("erase an identifier: %w", err)
 			}
 			if verified {
-				tx.Queue(`DELETE FROM identifier_holder WHERE tenant = $1 AND kind = $2 AND lookup = $3 AND customer = $4`, tenant, kind, lookup, customer)
+				letGo(tx, tenant, customer, kind, lookup, also)
 			}
 		}
 		if err := rows.Err(); err != nil {

@@ -133,7 +133,8 @@ func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*Vie
 // show, or the journey's end.
 //
 // ErrForged, ErrCrossed, ErrExpired and ErrFinished say that the state cannot
-// go on; Resumable then tells where it came from.
+// go on; Resumable then tells where it came from. ErrClosed says that nobody's
+// can.
 func (e *Engine) Answer(ctx context.Context, t *tenant.Tenant, sealed string, values url.Values, client Client) (*View, *Finished, error) {
 	run, err := e.newRun(ctx, t, client)
 	if err != nil {
@@ -199,6 +200,9 @@ func (e *Engine) Resumable(ctx context.Context, t *tenant.Tenant, sealed string)
 }
 
 func (e *Engine) newRun(ctx context.Context, t *tenant.Tenant, client Client) (*Run, error) {
+	if t.Suspended {
+		return nil, ErrClosed
+	}
 	keys, err := e.Ring.Tenant(ctx, t.ID)
 	if err != nil {
 		return nil, fmt.Errorf("read the tenant's keys: %w", err)

@@ -25,6 +25,9 @@ var (
 	ErrCrossed = errors.New("the journey belongs to another browser")
 	// ErrFinished says that the journey has been finished before.
 	ErrFinished = errors.New("the journey has been finished")
+	// ErrClosed says that the tenant is suspended: nobody is let in, nothing is
+	// sent and nothing is tried.
+	ErrClosed = errors.New("the tenant is suspended")
 )
 
 const (

@@ -57,7 +57,7 @@ func (p *Pages) answer(w http.ResponseWriter, r *http.Request, t *tenant.Tenant)
 		client.Language = lang
 	}
 	onlyShow := typed.Has("lang") || typed.Get("choose") == again
-	v, finished, err := p.Engine.Answer(r.Context(), t, sealed, answerOf(r, typed, onlyShow), client)
+	v, finished, err := p.Engine.Answer(r.Context(), t, sealed, answerOf(typed, onlyShow), client)
 	switch {
 	case err != nil:
 		p.refuse(w, r, t, sealed, client, err)
@@ -73,7 +73,7 @@ func (p *Pages) answer(w http.ResponseWriter, r *http.Request, t *tenant.Tenant)
 
 // answerOf is the answer that a form gives. One that only asks to be shown
 // again answers nothing, so that it neither guesses nor sends.
-func answerOf(r *http.Request, typed url.Values, onlyShow bool) url.Values {
+func answerOf(typed url.Values, onlyShow bool) url.Values {
 	if onlyShow {
 		values := url.Values{"choose": {again}}
 		if typed.Has("stay") {
@@ -83,13 +83,9 @@ func answerOf(r *http.Request, typed url.Values, onlyShow bool) url.Values {
 	}
 	values := maps.Clone(typed)
 	values.Del("state")
-	// The form that asks to agree has one button that agrees, said by the
-	// form's own address, and a choice to decline.
-	switch {
-	case values.Get("choose") == "decline":
+	// The form that asks to agree says so by itself; declining is a choice.
+	if values.Get("choose") == "decline" {
 		values.Set("decision", "deny")
-	case !values.Has("decision") && !values.Has("choose") && r.URL.Query().Get("decision") == "allow":
-		values.Set("decision", "allow")
 	}
 	return values
 }

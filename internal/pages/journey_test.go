@@ -515,7 +515,7 @@ func TestAQueueAsksToWait(t *testing.T) {
 		t.Errorf("Retry-After is %q", busy.Header.Get("Retry-After"))
 	}
 	w.busy.Store(false)
-	page = v.submit(busy, "choose", "again").is(t, 200, "password").saysNot(t, "Please enter your password.")
+	page = v.submit(busy).is(t, 200, "password").saysNot(t, "Please enter your password.")
 	v.submit(page, "password", password).goesTo(t, w.server.URL+"/account")
 }
 

@@ -119,7 +119,6 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 			documents = append(documents, view.Document{Label: view.Literal(d.TitleIn(s.lang)), URL: d.URL})
 		}
 		page.Data = view.Terms{Documents: documents, Decline: true}
-		page.Action += "?decision=allow"
 	case step.ConsentPrompt:
 		page.Data = p.consentOf(s, prompt)
 	case step.NoticePrompt:

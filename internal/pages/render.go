@@ -12,6 +12,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/pages/view"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
@@ -123,6 +124,10 @@ func (p *Pages) broken(w http.ResponseWriter, r *http.Request, t *tenant.Tenant,
 		}
 		p.draw(w, r, t, sheet{status: http.StatusServiceUnavailable, retry: p.Clock.Now().Add(busyWait),
 			page: view.Page{Lang: p.language(r, t), Data: view.Busy{RetryURL: retry}}})
+		return
+	}
+	if errors.Is(err, journey.ErrClosed) {
+		p.draw(w, r, t, sheet{status: http.StatusForbidden, page: view.Page{Lang: p.language(r, t), Data: view.Deny{}}})
 		return
 	}
 	if errors.Is(err, application.ErrNotFound) {

@@ -327,9 +327,10 @@ func (v *visitor) send(r *http.Request) shownPage {
 func (v *visitor) get(address string) shownPage { v.t.Helper(); return v.do("GET", address, nil) }
 
 var (
-	stateField = regexp.MustCompile(`<input type="hidden" name="state" value="([^"]*)">`)
-	formAction = regexp.MustCompile(`<form id="form" method="post" action="([^"]*)"`)
-	pageName   = regexp.MustCompile(`<body class="p-([a-z]+)"`)
+	stateField  = regexp.MustCompile(`<input type="hidden" name="state" value="([^"]*)">`)
+	hiddenField = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
+	formAction  = regexp.MustCompile(`<form id="form" method="post" action="([^"]*)"`)
+	pageName    = regexp.MustCompile(`<body class="p-([a-z]+)"`)
 )
 
 func (s shownPage) first(of *regexp.Regexp) string {
@@ -345,7 +346,10 @@ func (s shownPage) state() string { return s.first(stateField) }
 // submit sends the page's form with fields as name, value, …
 func (v *visitor) submit(page shownPage, fields ...string) shownPage {
 	v.t.Helper()
-	form := url.Values{"state": {page.state()}}
+	form := url.Values{}
+	for _, hidden := range hiddenField.FindAllStringSubmatch(page.body, -1) {
+		form.Set(html.UnescapeString(hidden[1]), html.UnescapeString(hidden[2]))
+	}
 	for i := 0; i+1 < len(fields); i += 2 {
 		form.Set(fields[i], fields[i+1])
 	}

@@ -2,6 +2,7 @@ package signingkey
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 

@@ -37,6 +37,8 @@ func Migrations() sqldb.MigrationSet {
 var (
 	// ErrNotFound says that there is no such tenant.
 	ErrNotFound = errors.New("there is no such tenant")
+	// ErrInvalid says that what was given is refused; the text says why.
+	ErrInvalid = errors.New("the tenant is refused")
 	// ErrTaken says that another tenant has the slug or the issuer.
 	ErrTaken = errors.New("another tenant has that name in addresses or that issuer")
 	// ErrChanged says that the tenant was changed since it was read.
@@ -123,20 +125,20 @@ var slugPattern = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 // loopback for development.
 func (s *Store) Create(ctx context.Context, n New) (*Tenant, error) {
 	if len(n.Slug) > 40 || !slugPattern.MatchString(n.Slug) {
-		return nil, fmt.Errorf("the slug %q is not up to 40 lower-case letters, digits and single dashes", n.Slug)
+		return nil, fmt.Errorf("%w: the slug %q is not up to 40 lower-case letters, digits and single dashes", ErrInvalid, n.Slug)
 	}
 	if strings.TrimSpace(n.Name) == "" || len(n.Name) > 100 {
-		return nil, errors.New("the tenant's name is empty or longer than 100 bytes")
+		return nil, fmt.Errorf("%w: its name is empty or longer than 100 bytes", ErrInvalid)
 	}
 	base, err := url.Parse(n.Issuer)
 	if err != nil || !hostPattern.MatchString(strings.ToLower(base.Host)) || base.User != nil || base.RawQuery != "" || base.Fragment != "" || strings.Trim(base.Path, "/") != "" {
-		return nil, fmt.Errorf("the issuer %q is not an origin such as https://id.example.com", n.Issuer)
+		return nil, fmt.Errorf("%w: the issuer %q is not an origin such as https://id.example.com", ErrInvalid, n.Issuer)
 	}
 	if base.Scheme != "https" && !(base.Scheme == "http" && isLoopback(base.Hostname())) {
-		return nil, fmt.Errorf("the issuer %q is not https", n.Issuer)
+		return nil, fmt.Errorf("%w: the issuer %q is not https", ErrInvalid, n.Issuer)
 	}
 	if err := n.Settings.Check(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	settings, err := json.Marshal(n.Settings)
 	if err != nil {
@@ -193,7 +195,7 @@ func (s *Store) Create(ctx context.Context, n New) (*Tenant, error) {
 // has read; 0 applies them whatever there is.
 func (s *Store) Apply(ctx context.Context, tenant id.Tenant, revision int64, settings Settings, by string) (*Tenant, error) {
 	if err := settings.Check(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	text, err := json.Marshal(settings)
 	if err != nil {

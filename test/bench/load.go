@@ -134,6 +134,15 @@ type result struct {
 	p50, p99   time.Duration
 	serverBusy float64 // share of a processor that the server, and its database, took
 	selfBusy   float64 // and the generator
+	otherBusy  float64 // and what else the server's processor had to do
+}
+
+// cost is the processor time of one operation.
+func (r result) cost() time.Duration {
+	if r.operations == 0 {
+		return 0
+	}
+	return time.Duration(r.serverBusy * float64(r.took) / float64(r.operations))
 }
 
 func (r result) rate() float64 {
@@ -184,13 +193,14 @@ func (l *load) run(p path, warm, measured time.Duration) (result, error) {
 		w.latency, w.state = w.latency[:0], 0
 		group.Go(func() { ended[i], errs[i] = w.loop(p, from, until) })
 	}
-	var busyBefore, selfBefore time.Duration
+	var busyBefore, selfBefore, allBefore time.Duration
 	group.Go(func() {
 		time.Sleep(time.Until(from))
-		busyBefore, selfBefore = l.busy(), ownTime()
+		busyBefore, selfBefore, allBefore = l.busy(), ownTime(), processorBusy(serverProcessor)
 	})
 	group.Wait()
-	busyAfter, selfAfter := l.busy(), ownTime()
+	busyAfter, selfAfter, allAfter := l.busy(), ownTime(), processorBusy(serverProcessor)
+	elapsed := time.Since(from).Seconds()
 	if err := errors.Join(errs...); err != nil {
 		return result{}, err
 	}
@@ -210,8 +220,9 @@ func (l *load) run(p path, warm, measured time.Duration) (result, error) {
 	}
 	slices.Sort(all)
 	r.p50, r.p99 = all[len(all)/2], all[len(all)*99/100]
-	r.serverBusy = (busyAfter - busyBefore).Seconds() / time.Since(from).Seconds()
-	r.selfBusy = (selfAfter - selfBefore).Seconds() / time.Since(from).Seconds()
+	r.serverBusy = (busyAfter - busyBefore).Seconds() / elapsed
+	r.selfBusy = (selfAfter - selfBefore).Seconds() / elapsed
+	r.otherBusy = max(0, (allAfter-allBefore).Seconds()/elapsed-r.serverBusy)
 	return r, nil
 }
 

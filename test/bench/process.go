@@ -39,6 +39,29 @@ func processorTime(pids []int) time.Duration {
 	return sum
 }
 
+// processorBusy is how long a processor has not been idle, whoever used it; 0
+// where it cannot be known. Time that the machine's host took away counts too.
+func processorBusy(number int) time.Duration {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) < 9 || fields[0] != fmt.Sprintf("cpu%d", number) {
+			continue
+		}
+		var busy time.Duration
+		for _, i := range []int{1, 2, 3, 6, 7, 8} { // user, nice, system, irq, softirq, steal
+			if n, err := strconv.ParseInt(fields[i], 10, 64); err == nil {
+				busy += time.Duration(n) * ticks
+			}
+		}
+		return busy
+	}
+	return 0
+}
+
 func ownTime() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"regexp"
 	"slices"
@@ -30,6 +31,7 @@ func NewMailbox() (*Mailbox, error) {
 	m := &Mailbox{codes: map[string][]string{}, arrived: make(chan struct{})}
 	m.server = smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &delivery{mailbox: m}, nil }))
 	m.server.Domain = "localhost"
+	m.server.ErrorLog = log.New(io.Discard, "", 0)    // of connections that a killed program leaves
 	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it lives as long as the mailbox
 	if err != nil {
 		return nil, fmt.Errorf("the mailbox: %w", err)
@@ -95,7 +97,7 @@ func (d *delivery) Rcpt(to string, _ *smtp.RcptOptions) error {
 	return nil
 }
 
-var codeInSubject = regexp.MustCompile(`(?m)^Subject: ([0-9]{6})\b`)
+var codeInSubject = regexp.MustCompile(`(?m)^Subject: ([0-9]{3}) ?([0-9]{3})\b`)
 
 func (d *delivery) Data(body io.Reader) error {
 	text, err := io.ReadAll(io.LimitReader(body, maxBody))
@@ -110,7 +112,7 @@ func (d *delivery) Data(body io.Reader) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, to := range d.to {
-		m.codes[to] = append(m.codes[to], string(found[1]))
+		m.codes[to] = append(m.codes[to], string(found[1])+string(found[2]))
 	}
 	close(m.arrived)
 	m.arrived = make(chan struct{})

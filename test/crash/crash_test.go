@@ -82,6 +82,9 @@ type harness struct {
 	random  *rand.Rand // of the main goroutine
 	killed  atomic.Bool
 
+	acknowledged atomic.Int64 // operations
+	changed      atomic.Int64 // the same without refreshes, which are many
+
 	mu       sync.Mutex
 	accounts []*account
 	counts   map[string]int // what was acknowledged, and what was cut off
@@ -160,14 +163,22 @@ func begin(t *testing.T, store func(*testing.T, string) storage) *harness {
 		t.Fatal(err)
 	}
 	h.site = client.New(h.program.Origin + "/t/" + h.tenant)
+	var group sync.WaitGroup
+	for range residents {
+		group.Go(func() { h.signUp(ctx, nil) })
+	}
+	group.Wait()
 	return h
 }
 
 const (
-	leastLoad = 150 * time.Millisecond // between a restart and the next kill
-	mostLoad  = 900 * time.Millisecond
-	sample    = 12 // accounts of earlier cycles that are looked at in each
-	checkers  = 8  // who look at once
+	mostAcknowledged = 150                   // between a restart and the next kill
+	mostChanges      = 6                     // the same in every other cycle, of all but refreshes
+	mostLoad         = 2 * time.Second       // and where it takes longer, no longer than this
+	late             = 20 * time.Millisecond // how long after the last one at most
+	sample           = 12                    // accounts of earlier cycles that are looked at in each
+	checkers         = 8                     // who look at once
+	residents        = 16                    // accounts that are there before the first kill
 )
 
 // cycle lets customers in, kills the program at a moment of chance, starts it
@@ -185,7 +196,11 @@ func (h *harness) cycle(number int) time.Duration {
 			}
 		})
 	}
-	time.Sleep(leastLoad + time.Duration(h.random.Int64N(int64(mostLoad-leastLoad))))
+	if number%2 == 0 {
+		h.awaitMoment(&h.acknowledged, h.random.IntN(mostAcknowledged))
+	} else {
+		h.awaitMoment(&h.changed, h.random.IntN(mostChanges))
+	}
 	h.killed.Store(true)
 	if err := h.program.Kill(); err != nil {
 		h.t.Error(err)
@@ -217,6 +232,16 @@ func (h *harness) cycle(number int) time.Duration {
 	}
 	h.verifyTouched(ctx)
 	return took
+}
+
+// awaitMoment waits until so many operations have been acknowledged, and a
+// moment more, in which others are on their way.
+func (h *harness) awaitMoment(counter *atomic.Int64, operations int) {
+	target := counter.Load() + int64(operations)
+	for began := time.Now(); counter.Load() < target && time.Since(began) < mostLoad; {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(time.Duration(h.random.Int64N(int64(late))))
 }
 
 // verifyTouched looks at the accounts that were used since the last look, and
@@ -263,7 +288,7 @@ func (h *harness) finish() {
 	ctx := context.WithoutCancel(h.t.Context())
 	h.each(h.accounts, func(a *account) { h.verify(ctx, a) })
 	h.each(h.accounts, func(a *account) { h.reuse(ctx, a) })
-	time.Sleep(h.ordered())
+	h.awaitOrder(ctx)
 	if err := h.program.Kill(); err != nil {
 		h.t.Fatal(err)
 	}
@@ -278,6 +303,12 @@ func (h *harness) finish() {
 }
 
 func (h *harness) count(what string) {
+	if what != "doubt" && what != "done" {
+		h.acknowledged.Add(1)
+		if what != "refresh" {
+			h.changed.Add(1)
+		}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.counts[what]++

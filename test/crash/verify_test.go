@@ -130,8 +130,6 @@ func refused(err error) bool {
 // account is there, whole, or it is not, and can be opened with the same
 // address. It tells whether the account is there now.
 func (h *harness) settleSignUp(ctx context.Context, a *account) bool {
-	profile := a.who.Profile
-	a.who.Profile = merged(profile, nil)
 	browser := h.site.Browser()
 	visit, err := browser.Begin(ctx, h.app, client.Ask{})
 	if err == nil {

@@ -14,9 +14,9 @@ import (
 // holds mu uses it; nobody else may at the same time.
 type account struct {
 	mu       sync.Mutex
-	who      client.Customer // Profile holds what was acknowledged
-	subject  string          // "" until known
-	there    bool            // whether the sign-up was acknowledged
+	who      client.Customer   // Profile holds what was acknowledged
+	subject  string            // "" until known
+	there    bool              // whether the sign-up was acknowledged
 	doubtful map[string]string // values of the profile whose change got no answer, "" for a removal
 	browsers []*client.Browser // one for each session
 	lineages []*lineage

@@ -1,0 +1,69 @@
+package adminapi
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/problem"
+	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/tenant"
+)
+
+// fault turns what a capability returned into what the operator is told.
+// Whatever is not listed is a fault of ours.
+func fault(err error) error {
+	if _, told := errors.AsType[*problem.Error](err); told {
+		return err
+	}
+	told := func(e *problem.Error) error { return e.Because(err) }
+	switch {
+	case errors.Is(err, tenant.ErrNotFound):
+		return told(problem.NotFound("There is no such tenant. List them to see their ids and names."))
+	case errors.Is(err, application.ErrNotFound):
+		return told(problem.NotFound("The tenant has no such application."))
+	case errors.Is(err, customer.ErrNotFound):
+		return told(problem.NotFound("The tenant has no such customer."))
+	case errors.Is(err, customer.ErrErased), errors.Is(err, keyring.ErrErased):
+		return told(problem.New("erased", http.StatusGone, "The customer was erased", "Nothing is left of this customer but the id, and nothing can be brought back."))
+	case errors.Is(err, customer.ErrTaken):
+		return told(problem.Conflict("Another customer of the tenant has proved that one of these identifiers is theirs. Nothing was changed."))
+	case errors.Is(err, tenant.ErrTaken):
+		return told(problem.Conflict("Another tenant has that slug or that issuer. Nothing was changed."))
+	case errors.Is(err, customer.ErrNotAllowed):
+		return told(problem.Conflict("The customer's status does not take this change. Nothing was changed."))
+	case errors.Is(err, tenant.ErrChanged), errors.Is(err, application.ErrChanged), errors.Is(err, customer.ErrChanged):
+		return told(problem.Conflict("It was changed by somebody else since it was read. Nothing was changed. Read it again and repeat."))
+	case errors.Is(err, tenant.ErrInvalid):
+		return told(refused(reason(err, tenant.ErrInvalid)))
+	case errors.Is(err, application.ErrInvalid):
+		return told(refused(reason(err, application.ErrInvalid)))
+	case errors.Is(err, fs.ErrExist):
+		return told(problem.Conflict("That folder is there already. Nothing was written. Name a new one."))
+	case sqldb.IsBusy(err):
+		return told(problem.Busy(time.Second))
+	}
+	return err
+}
+
+// refused is input that cannot be taken, for a reason in words.
+func refused(why string) *problem.Error {
+	e := problem.InvalidInput()
+	e.Detail = "Nothing was changed: " + why + "."
+	return e
+}
+
+// reason is an error's text without what it is one of.
+func reason(err, sort error) string {
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	return strings.TrimPrefix(text, sort.Error()+": ")
+}
+
+func badRequest(detail string) *problem.Error {
+	return problem.New("bad-request", http.StatusBadRequest, "The request is not understood", detail)
+}

@@ -1,0 +1,151 @@
+package adminapi
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/jose"
+	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/problem"
+	"github.com/cardea-id/cardea/internal/signingkey"
+	"github.com/cardea-id/cardea/internal/sqldb"
+)
+
+// keyView is a signing key as it is answered: what it is called and where it is
+// in its life, and nothing of the key.
+type keyView struct {
+	KID       string           `json:"kid"`
+	Alg       jose.Alg         `json:"alg"`
+	State     signingkey.State `json:"state"`
+	CreatedAt time.Time        `json:"created_at"`
+	ActiveAt  time.Time        `json:"active_at,omitzero"`
+	RetiredAt time.Time        `json:"retired_at,omitzero"`
+	GoneAt    time.Time        `json:"gone_at,omitzero"`
+}
+
+// maxKID is longer than any kid.
+const maxKID = 100
+
+func (a *api) listKeys(w http.ResponseWriter, r *http.Request) error {
+	t, err := a.tenantOf(r)
+	if err != nil {
+		return err
+	}
+	given, err := parameters(r, "after", "limit")
+	if err != nil {
+		return err
+	}
+	limit, err := limitOf(given)
+	if err != nil {
+		return err
+	}
+	if len(given["after"]) > maxKID {
+		return badRequest("The parameter after is not what a page of this list gave as next.")
+	}
+	found, err := a.SigningKeys.List(r.Context(), t.ID, given["after"], limit)
+	if err != nil {
+		return err
+	}
+	answer := page[keyView]{Items: []keyView{}, Next: next(found, limit, func(k signingkey.Info) string { return k.KID })}
+	for _, k := range found {
+		answer.Items = append(answer.Items, keyView{k.KID, k.Alg, k.State, k.CreatedAt, k.ActiveAt, k.RetiredAt, k.GoneAt})
+	}
+	return respond(w, http.StatusOK, answer)
+}
+
+// rotation says which key is to be replaced: exactly one of the two.
+type rotation struct {
+	Alg      jose.Alg `json:"alg"`      // the signing key of this algorithm
+	Envelope bool     `json:"envelope"` // the tenant's key, which wraps those of its customers
+}
+
+type rotated struct {
+	KID      string `json:"kid,omitempty"`
+	Envelope bool   `json:"envelope,omitempty"`
+}
+
+func (a *api) rotateKeys(w http.ResponseWriter, r *http.Request) error {
+	if _, err := parameters(r); err != nil {
+		return err
+	}
+	t, err := a.tenantOf(r)
+	if err != nil {
+		return err
+	}
+	var wanted rotation
+	if err := decode(w, r, &wanted); err != nil {
+		return err
+	}
+	switch known := wanted.Alg == jose.ES256 || wanted.Alg == jose.RS256 || wanted.Alg == jose.EdDSA; {
+	case wanted.Envelope && wanted.Alg == "":
+		if err := a.Ring.RotateTenant(r.Context(), t.ID); err != nil {
+			return err
+		}
+		err := a.DB.Write(r.Context(), func(tx *sqldb.Tx) error {
+			return a.Log.Append(tx, event.Event{Tenant: t.ID, Type: "tenant.key.rotated", Actor: Operator})
+		})
+		if err != nil {
+			return err
+		}
+		return respond(w, http.StatusOK, rotated{Envelope: true})
+	case !wanted.Envelope && known:
+		kid, err := a.SigningKeys.Rotate(r.Context(), t.ID, wanted.Alg, Operator)
+		if err != nil {
+			return err
+		}
+		return respond(w, http.StatusOK, rotated{KID: kid})
+	}
+	return problem.InvalidInput(problem.Field{Pointer: "/alg", Detail: "is ES256, RS256 or EdDSA, or envelope is true; not both"})
+}
+
+// rewrapBatch is how many keys one request moves.
+const rewrapBatch = 500
+
+type rewrapped struct {
+	Done bool `json:"done"` // whether nothing is left; otherwise ask again
+}
+
+// rewrap moves some keys to the present root key and the present keys of their
+// tenants. The server does the same by itself, slowly.
+func (a *api) rewrap(w http.ResponseWriter, r *http.Request) error {
+	if _, err := parameters(r); err != nil {
+		return err
+	}
+	if err := decode(w, r, &struct{}{}); err != nil {
+		return err
+	}
+	done, err := a.Ring.Rewrap(r.Context(), rewrapBatch)
+	if err != nil {
+		return err
+	}
+	return respond(w, http.StatusOK, rewrapped{done})
+}
+
+// erasureLedger exports who was erased, for safekeeping apart from backups. An
+// export that was cut short lacks its last line, and is refused when it is read.
+func (a *api) erasureLedger(w http.ResponseWriter, r *http.Request) error {
+	if _, err := parameters(r); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/jsonl")
+	begun := &tracker{w: w}
+	if err := keyring.ExportLedger(r.Context(), a.KeyStore, begun); err != nil {
+		if begun.any {
+			panic(http.ErrAbortHandler)
+		}
+		return err
+	}
+	return nil
+}
+
+// tracker knows whether anything was written.
+type tracker struct {
+	w   http.ResponseWriter
+	any bool
+}
+
+func (t *tracker) Write(p []byte) (int, error) {
+	t.any = true
+	return t.w.Write(p)
+}

@@ -1,0 +1,282 @@
+package customer_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/sqldb"
+)
+
+func TestWhatAStatusAllows(t *testing.T) {
+	for status, allowed := range map[customer.Status]bool{
+		customer.Active: true, customer.Locked: false, customer.Suspended: false, customer.Erased: false, "": false, "ACTIVE": false,
+	} {
+		if status.MaySignIn() != allowed || status.MayUseTokens() != allowed {
+			t.Errorf("%q: %t, %t", status, status.MaySignIn(), status.MayUseTokens())
+		}
+	}
+}
+
+func TestSetStatus(t *testing.T) {
+	each(t, func(t *testing.T, w world) {
+		all := []customer.Status{customer.Active, customer.Locked, customer.Suspended, customer.Erased, "", "closed"}
+		allowed := map[customer.Status][]customer.Status{
+			customer.Active:    {customer.Active, customer.Locked, customer.Suspended},
+			customer.Locked:    {customer.Locked, customer.Active, customer.Suspended},
+			customer.Suspended: {customer.Suspended, customer.Active, customer.Locked},
+			customer.Erased:    {customer.Erased},
+		}
+		for _, from := range all[:4] {
+			for _, to := range all {
+				who := w.created(t)
+				switch from {
+				case customer.Active:
+				case customer.Erased:
+					if err := w.Directory.Erase(t.Context(), w.Tenant.ID, who, "system"); err != nil {
+						t.Fatal(err)
+					}
+				default:
+					if err := w.Directory.SetStatus(t.Context(), w.Tenant.ID, who, from, "", "system"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				before, err := w.Directory.State(t.Context(), w.Tenant.ID, who)
+				if err != nil {
+					t.Fatal(err)
+				}
+				err = w.Directory.SetStatus(t.Context(), w.Tenant.ID, who, to, "because", "ops_1")
+				after, stateErr := w.Directory.State(t.Context(), w.Tenant.ID, who)
+				if stateErr != nil {
+					t.Fatal(stateErr)
+				}
+				switch {
+				case !slices.Contains(allowed[from], to):
+					if !errors.Is(err, customer.ErrNotAllowed) || after != before {
+						t.Errorf("%s to %q: %v, %+v", from, to, err, after)
+					}
+				case err != nil:
+					t.Errorf("%s to %q: %v", from, to, err)
+				case from == to:
+					if after.Epoch != before.Epoch {
+						t.Errorf("%s to itself voids sessions", from)
+					}
+				default:
+					if after.Status != to || after.Epoch != before.Epoch+1 || after.Version != before.Version+1 {
+						t.Errorf("%s to %q: %+v, then %+v", from, to, before, after)
+					}
+				}
+			}
+		}
+		if err := w.Directory.SetStatus(t.Context(), w.Tenant.ID, "cus_nobody", customer.Locked, "", "system"); !errors.Is(err, customer.ErrNotFound) {
+			t.Errorf("nobody: %v", err)
+		}
+	})
+}
+
+func TestStateOfNobody(t *testing.T) {
+	each(t, func(t *testing.T, w world) {
+		state, err := w.Directory.State(t.Context(), w.Tenant.ID, "cus_nobody")
+		if err != nil || state.Found || state.Status.MayUseTokens() {
+			t.Errorf("got %+v, %v", state, err)
+		}
+		who := w.created(t)
+		if state, err := w.Directory.State(t.Context(), w.Other.ID, who); err != nil || state.Found {
+			t.Errorf("at another tenant: %+v, %v", state, err)
+		}
+	})
+}
+
+// erasedRows has the directory erase a row of somebody else's table too, and
+// says how often that was done.
+func erasedRows(w world) *int {
+	calls := 0
+	w.Directory.Erasers = []func(*sqldb.Tx, id.Tenant, id.Customer) error{func(tx *sqldb.Tx, tenant id.Tenant, who id.Customer) error {
+		calls++
+		tx.Queue(`DELETE FROM session WHERE tenant = $1 AND customer = $2`, tenant, who)
+		return nil
+	}}
+	return &calls
+}
+
+func TestErase(t *testing.T) {
+	each(t, func(t *testing.T, w world) {
+		calls := erasedRows(w)
+		who := w.created(t, verified(t, "v@example.com"), unverified(t, "u@example.com"))
+		w.SignIn(t, who, false)
+		before := w.get(t, who)
+		if err := w.Directory.Erase(t.Context(), w.Tenant.ID, who, "ops_1"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Directory.Get(t.Context(), w.Tenant.ID, who); !errors.Is(err, customer.ErrErased) {
+			t.Errorf("get: %v", err)
+		}
+		if _, err := w.Directory.Key(t.Context(), w.Tenant.ID, who); !errors.Is(err, customer.ErrErased) {
+			t.Errorf("key: %v", err)
+		}
+		state, err := w.Directory.State(t.Context(), w.Tenant.ID, who)
+		if err != nil || !state.Found || state.Status != customer.Erased || state.Epoch != before.Epoch+1 {
+			t.Errorf("state %+v, %v", state, err)
+		}
+		if w.find(t, "v@example.com") != "" {
+			t.Error("the address still finds")
+		}
+		for _, table := range []string{"customer_identifier", "identifier_holder", "session"} {
+			if n := w.count(t, `SELECT COUNT(*) FROM `+table); n != 0 {
+				t.Errorf("%d rows of %s", n, table)
+			}
+		}
+		if n := w.count(t, `SELECT COUNT(*) FROM customer WHERE profile IS NOT NULL OR reason <> ''`); n != 0 {
+			t.Error("a profile or a reason is left")
+		}
+		// Again, in every way: nothing more happens.
+		if err := w.Directory.Erase(t.Context(), w.Tenant.ID, who, "ops_1"); err != nil {
+			t.Error(err)
+		}
+		if err := w.Directory.FinishErasure(t.Context(), w.Tenant.ID, who); err != nil {
+			t.Error(err)
+		}
+		if w.Events(t, "customer.erased") != 1 || *calls != 1 {
+			t.Errorf("%d events, %d runs", w.Events(t, "customer.erased"), *calls)
+		}
+		if err := w.Directory.Erase(t.Context(), w.Tenant.ID, "cus_nobody", "ops_1"); !errors.Is(err, customer.ErrNotFound) {
+			t.Errorf("nobody: %v", err)
+		}
+		if err := w.Directory.FinishErasure(t.Context(), w.Tenant.ID, "cus_nobody"); err != nil {
+			t.Errorf("nobody: %v", err)
+		}
+		// The address is free, and the id is not.
+		if _, err := w.create(t, nil, verified(t, "v@example.com")); err != nil {
+			t.Errorf("somebody new with the address: %v", err)
+		}
+		if _, err := w.Ring.CreateCustomer(t.Context(), w.Tenant.ID, who); err == nil {
+			t.Error("the erased id got a key again")
+		}
+	})
+}
+
+// TestErasureIsResumed: a crash after the key is gone, before the rows are.
+func TestErasureIsResumed(t *testing.T) {
+	each(t, func(t *testing.T, w world) {
+		for name, resume := range map[string]func(context.Context, id.Customer) error{
+			"by FinishErasure": func(ctx context.Context, who id.Customer) error {
+				return w.Directory.FinishErasure(ctx, w.Tenant.ID, who)
+			},
+			"by Erase": func(ctx context.Context, who id.Customer) error {
+				return w.Directory.Erase(ctx, w.Tenant.ID, who, "ops_1")
+			},
+		} {
+			who := w.created(t, verified(t, "v@example.com"))
+			// The crash: the eraser of another capability fails.
+			w.Directory.Erasers = []func(*sqldb.Tx, id.Tenant, id.Customer) error{
+				func(*sqldb.Tx, id.Tenant, id.Customer) error { return errors.New("crash") },
+			}
+			if err := w.Directory.Erase(t.Context(), w.Tenant.ID, who, "ops_1"); err == nil {
+				t.Fatal("there was no crash")
+			}
+			w.Directory.Erasers = nil
+			// In between nobody reads him, although the rows are there.
+			if _, err := w.Directory.Get(t.Context(), w.Tenant.ID, who); !errors.Is(err, customer.ErrErased) {
+				t.Errorf("%s: in between: %v", name, err)
+			}
+			if w.Events(t, "customer.erased") != 0 || w.find(t, "v@example.com") != who {
+				t.Errorf("%s: half of a transaction was done", name)
+			}
+			events := w.Events(t, "customer.erased")
+			if err := resume(t.Context(), who); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if w.find(t, "v@example.com") != "" || w.Events(t, "customer.erased") != events+1 {
+				t.Errorf("%s: it was not finished", name)
+			}
+			w.Write(t, func(tx *sqldb.Tx) error {
+				_, err := tx.Exec(`DELETE FROM event WHERE type = 'customer.erased'`)
+				return err
+			})
+		}
+	})
+}
+
+// TestErasedStaysErased: no way of changing a customer brings an erased one
+// back.
+func TestErasedStaysErased(t *testing.T) {
+	each(t, func(t *testing.T, w world) {
+		who := w.created(t, verified(t, "v@example.com"))
+		keys, key := w.keys(t), w.key(t, who)
+		if err := w.Directory.Erase(t.Context(), w.Tenant.ID, who, "system"); err != nil {
+			t.Fatal(err)
+		}
+		for name, change := range map[string]func(tx *sqldb.Tx) error{
+			"Create": func(tx *sqldb.Tx) error {
+				return w.Directory.Create(tx, keys, key, customer.NewCustomer{Tenant: w.Tenant.ID, Customer: who, Identifiers: []customer.NewIdentifier{verified(t, "v@example.com")}})
+			},
+			"SetProfile": func(tx *sqldb.Tx) error {
+				return w.Directory.SetProfile(tx, key, w.Tenant.ID, who, 2, map[string]any{"given_name": "Ana"}, "system")
+			},
+			"AddIdentifier, verified": func(tx *sqldb.Tx) error {
+				_, err := w.Directory.AddIdentifier(tx, keys, key, w.Tenant.ID, who, verified(t, "x@example.com"), "system")
+				return err
+			},
+			"AddIdentifier, unverified": func(tx *sqldb.Tx) error {
+				_, err := w.Directory.AddIdentifier(tx, keys, key, w.Tenant.ID, who, unverified(t, "x@example.com"), "system")
+				return err
+			},
+			"VerifyIdentifier": func(tx *sqldb.Tx) error {
+				return w.Directory.VerifyIdentifier(tx, keys, w.Tenant.ID, who, address(t, "v@example.com"), "system")
+			},
+		} {
+			if err := w.DB.Write(t.Context(), change); err == nil {
+				t.Errorf("%s works", name)
+			}
+		}
+		for _, status := range []customer.Status{customer.Active, customer.Locked} {
+			if err := w.Directory.SetStatus(t.Context(), w.Tenant.ID, who, status, "", "system"); !errors.Is(err, customer.ErrNotAllowed) {
+				t.Errorf("%s: %v", status, err)
+			}
+		}
+		if n := w.count(t, `SELECT COUNT(*) FROM customer_identifier`); n != 0 {
+			t.Errorf("%d identifiers", n)
+		}
+		if w.find(t, "x@example.com") != "" {
+			t.Error("an erased customer is found")
+		}
+	})
+}
+
+// TestErasedOnAnotherNode: a node that has not yet heard of the erasure, and
+// still has the key, gives the erased customer nothing.
+func TestErasedOnAnotherNode(t *testing.T) {
+	each(t, func(t *testing.T, w world) {
+		if w.DB.Engine() != sqldb.Postgres {
+			t.Skip("one node")
+		}
+		late := world{w.Second(t)}
+		who := w.created(t, verified(t, "v@example.com"), unverified(t, "u@example.com"))
+		keys, key := late.keys(t), late.key(t, who)
+		if err := w.Directory.Erase(t.Context(), w.Tenant.ID, who, "system"); err != nil {
+			t.Fatal(err)
+		}
+		for name, change := range map[string]func(tx *sqldb.Tx) error{
+			"SetProfile": func(tx *sqldb.Tx) error {
+				return late.Directory.SetProfile(tx, key, w.Tenant.ID, who, 2, map[string]any{"given_name": "Ana"}, "system")
+			},
+			"AddIdentifier": func(tx *sqldb.Tx) error {
+				_, err := late.Directory.AddIdentifier(tx, keys, key, w.Tenant.ID, who, verified(t, "x@example.com"), "system")
+				return err
+			},
+			"VerifyIdentifier": func(tx *sqldb.Tx) error {
+				return late.Directory.VerifyIdentifier(tx, keys, w.Tenant.ID, who, address(t, "u@example.com"), "system")
+			},
+		} {
+			if err := late.DB.Write(t.Context(), change); err == nil {
+				t.Errorf("%s works", name)
+			}
+		}
+		if n := w.count(t, `SELECT COUNT(*) FROM identifier_holder`); n != 0 {
+			t.Errorf("an erased customer holds %d addresses", n)
+		}
+	})
+}
