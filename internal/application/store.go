@@ -88,6 +88,8 @@ func (s *Store) Create(ctx context.Context, tenant id.Tenant, application id.App
 	}
 	if application == "" {
 		application = id.New[id.Application](s.Clock.Now(), s.Random)
+	} else if _, err := id.Parse[id.Application](string(application)); err != nil {
+		return nil, "", fmt.Errorf("%w: %q is not an application's id", ErrInvalid, application)
 	}
 	if _, err := id.Parse[id.Application](string(application)); err != nil {
 		return nil, "", fmt.Errorf("%w: %w", ErrInvalid, err)

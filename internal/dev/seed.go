@@ -17,7 +17,6 @@ import (
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/identifier"
-	"github.com/cardea-id/cardea/internal/pages/view"
 	"github.com/cardea-id/cardea/internal/server"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
@@ -88,14 +87,7 @@ func seedTenant(ctx context.Context, s *server.Server, o Options) (*tenant.Tenan
 	if !errors.Is(err, tenant.ErrNotFound) {
 		return t, err
 	}
-	views, err := view.New()
-	if err != nil {
-		return nil, err
-	}
-	theme, err := json.Marshal(views.OliveAndThyme())
-	if err != nil {
-		return nil, fmt.Errorf("write the theme: %w", err)
-	}
+	theme := json.RawMessage(`"olive-and-thyme"`)
 	settings := tenant.Defaults()
 	settings.Mail = tenant.Mail{FromName: "Olive & Thyme", FromAddress: "hello@olive-thyme.example"}
 	return s.Tenants.Create(ctx, tenant.New{

@@ -90,7 +90,11 @@ func seal(keys *keyring.Tenant, s *State) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("write the journey's state: %w", err)
 	}
-	padded := make([]byte, (len(text)/padding+1)*padding)
+	length := len(text)
+	if s.Customer == "" {
+		length += len(`"customer":"",`) + len(s.Minted) // as long as if somebody had been found
+	}
+	padded := make([]byte, (length/padding+1)*padding)
 	for i := copy(padded, text); i < len(padded); i++ {
 		padded[i] = ' '
 	}

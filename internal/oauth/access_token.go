@@ -63,6 +63,10 @@ func (p *Provider) signAccessToken(x *exchange, given *issued, now time.Time, li
 	return signer.Sign("at+jwt", append(c, '}'))
 }
 
+// clockSkew is how far ahead the clock of the node may be that made a token
+// (FAPI 2.0, section 5.3.2.1). It never makes a token live longer.
+const clockSkew = 10 * time.Second
+
 // accessToken is an access token of this issuer that was presented.
 type accessToken struct {
 	raw         jose.Claims
@@ -89,7 +93,8 @@ func (p *Provider) readAccessToken(ctx context.Context, t *tenant.Tenant, compac
 	if err != nil {
 		return nil, nil
 	}
-	if err := token.Claims.Validate(p.Clock.Now(), t.Issuer, t.Issuer, 0); err != nil {
+	now := p.Clock.Now()
+	if err := token.Claims.Validate(now, t.Issuer, t.Issuer, clockSkew); err != nil || !now.Before(token.Claims.Expires) {
 		return nil, nil
 	}
 	a := &accessToken{

@@ -83,7 +83,7 @@ func (p *Provider) readIDToken(ctx context.Context, t *tenant.Tenant, compact st
 		return nil, err
 	}
 	token, err := jose.Verify(compact, jose.Expect{Algs: []jose.Alg{jose.RS256, jose.ES256, jose.EdDSA}, Types: []string{"JWT"}}, keys)
-	if err != nil || token.Claims.Issuer != t.Issuer || token.Claims.ValidateNotFuture(p.Clock.Now(), 10*time.Second) != nil {
+	if err != nil || token.Claims.Issuer != t.Issuer || token.Claims.ValidateNotFuture(p.Clock.Now(), clockSkew) != nil {
 		return nil, nil
 	}
 	var session string

@@ -111,7 +111,7 @@ func (s *Server) outermost(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("X-Request-Id", string(request))
 		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Referrer-Policy", "same-origin")
 		if !s.Development {
 			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
 		}

@@ -29,6 +29,9 @@ var places = []struct {
 	takes func(h *house, signed *servertest.Browser, token string) bool
 }{
 	{"userinfo, header", func(h *house, _ *servertest.Browser, token string) bool {
+		if strings.ContainsAny(token, "\x00\n\xff") {
+			return false // that is no header
+		}
 		return h.plain(http.MethodGet, "/userinfo", "", http.Header{"Authorization": {"Bearer " + token}}) == http.StatusOK
 	}},
 	{"userinfo, body", func(h *house, _ *servertest.Browser, token string) bool {
@@ -238,9 +241,6 @@ func TestForgedTokensAreTakenNowhere(t *testing.T) {
 				for _, place := range places {
 					if token == "" && strings.HasPrefix(place.name, "hint") {
 						continue // no hint is no hint
-					}
-					if name == "an audience" || (place.name == "hint at authorize" && strings.ContainsAny(token, "\xff")) {
-						continue
 					}
 					if place.takes(h, browser, token) {
 						t.Errorf("%s takes a %s: %s: %s", place.name, kind.typ, name, token)

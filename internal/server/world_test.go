@@ -204,3 +204,14 @@ type answer struct {
 }
 
 func statusOf(text string) customer.Status { return customer.Status(text) }
+
+// collectsNickname makes a tenant ask for a nickname before a sign-in ends, so
+// that there is a page between proof and finish.
+func collectsNickname(s *tenant.Settings) { s.SignUp.Collect = []string{"nickname"} }
+
+// machine is an application that acts for itself.
+func (h *house) machine() *servertest.App {
+	return h.Application(h.tenant, func(s *application.Settings) {
+		s.Kind, s.RedirectURIs, s.PostLogoutURIs, s.Scopes = application.Machine, nil, nil, []string{"orders"}
+	})
+}

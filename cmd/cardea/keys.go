@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/cardea-id/cardea/internal/keyring"
+)
+
+type rotateKeysCommand struct {
+	ofTenant
+	output
+	Alg      string `placeholder:"ALG" xor:"what" required:"" help:"Replace the signing key of this algorithm: ES256, RS256 or EdDSA."`
+	Envelope bool   `xor:"what" required:"" help:"Replace the key that wraps the keys of the tenant's customers."`
+}
+
+func (c *rotateKeysCommand) Run(ctx context.Context, p *program) error {
+	cl, err := c.connect(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer cl.end(p)
+	var done struct {
+		KID      string `json:"kid,omitempty"`
+		Envelope bool   `json:"envelope,omitempty"`
+	}
+	err = cl.call(ctx, http.MethodPost, pathTo("tenants", c.Tenant, "keys", "rotate"), nil, map[string]any{"alg": c.Alg, "envelope": c.Envelope}, &done)
+	if err != nil {
+		return err
+	}
+	return c.show(p, done, func() error {
+		if c.Envelope {
+			return p.line("The tenant has a new key, which is used within 15 seconds. Servers then move its customers' keys to it; 'cardea keys rewrap' does so at once.")
+		}
+		return p.line("The key %s is published. Servers sign with it once every cached copy of the key set has run out.", done.KID)
+	})
+}
+
+type keyView struct {
+	KID       string    `json:"kid"`
+	Alg       string    `json:"alg"`
+	State     string    `json:"state"`
+	CreatedAt time.Time `json:"created_at"`
+	ActiveAt  time.Time `json:"active_at,omitzero"`
+	RetiredAt time.Time `json:"retired_at,omitzero"`
+	GoneAt    time.Time `json:"gone_at,omitzero"`
+}
+
+type listKeysCommand struct {
+	ofTenant
+	output
+}
+
+func (c *listKeysCommand) Run(ctx context.Context, p *program) error {
+	cl, err := c.connect(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer cl.end(p)
+	found, err := list[keyView](ctx, cl, pathTo("tenants", c.Tenant, "keys"), nil, 0)
+	if err != nil {
+		return err
+	}
+	return c.show(p, found, func() error {
+		var lines [][]string
+		for _, k := range found {
+			lines = append(lines, []string{k.KID, k.Alg, k.State, when(k.CreatedAt), when(k.ActiveAt), when(k.RetiredAt), when(k.GoneAt)})
+		}
+		return p.table("The tenant has no signing keys.", []string{"KID", "ALG", "STATE", "CREATED", "ACTIVE", "RETIRED", "GONE"}, lines)
+	})
+}
+
+type rewrapCommand struct {
+	place
+}
+
+func (c *rewrapCommand) Run(ctx context.Context, p *program) error {
+	cl, err := c.connect(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer cl.end(p)
+	for {
+		var now struct {
+			Done bool `json:"done"`
+		}
+		if err := cl.call(ctx, http.MethodPost, pathTo("root-key", "rewrap"), nil, nil, &now); err != nil {
+			return err
+		}
+		if now.Done {
+			return p.line("All keys are wrapped by the present ones.")
+		}
+	}
+}
+
+type ledgerCommand struct {
+	place
+	Out string `required:"" placeholder:"FILE" help:"New file to write."`
+}
+
+func (c *ledgerCommand) Run(ctx context.Context, p *program) error {
+	cl, err := c.connect(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer cl.end(p)
+	text, err := cl.send(ctx, http.MethodGet, pathTo("erasure-ledger"), nil, "", nil, nil)
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(c.Out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return fmt.Errorf("write the ledger: %w", err)
+	}
+	return p.line("The ledger is in %s. Keep the newest for as long as you keep any backup.", c.Out)
+}
+
+type generateRootCommand struct {
+	Out string `required:"" placeholder:"FILE" help:"New file to write."`
+}
+
+func (c *generateRootCommand) Run(p *program) error {
+	path, err := filepath.Abs(c.Out)
+	if err != nil {
+		return err
+	}
+	if err := keyring.GenerateRoot(path, rand.Reader); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%s is there already, and a root key is never overwritten: without it nothing can be read", path)
+		}
+		return err
+	}
+	return p.line("The root key is in %s. Name it as root_key.file, and keep a copy apart: without it nothing can be read.", path)
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/cardea-id/cardea/internal/config"
+)
+
+// The exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1 // what was asked for could not be done
+	exitUsage  = 2 // the command line or the configuration is wrong
+)
+
+// program is what a run of the program has to do with the outside.
+type program struct {
+	out, err io.Writer
+	in       io.Reader
+	environ  []string
+}
+
+// commands is every command there is.
+type commands struct {
+	Dev     devCommand     `cmd:"" help:"Run everything on this machine: a demo tenant with three applications, and an inbox for messages."`
+	Serve   serveCommand   `cmd:"" help:"Run the server."`
+	Migrate migrateCommand `cmd:"" help:"Bring the databases up to date. On SQLite no server may be running."`
+
+	Tenant struct {
+		Create createTenantCommand `cmd:"" help:"Make a tenant."`
+		List   listTenantsCommand  `cmd:"" help:"List the tenants."`
+	} `cmd:"" help:"Tenants: customer bases with an issuer each."`
+	Settings struct {
+		Show  showSettingsCommand  `cmd:"" help:"Print a tenant's settings as JSON, to be edited and applied."`
+		Apply applySettingsCommand `cmd:"" help:"Change the settings that a file names, in YAML or JSON; the rest stays as it is."`
+	} `cmd:"" help:"Settings of a tenant."`
+	Application struct {
+		Create createApplicationCommand `cmd:"" help:"Register an application. Its secret is printed once."`
+		List   listApplicationsCommand  `cmd:"" help:"List the applications of a tenant."`
+		Secret rotateSecretCommand      `cmd:"" help:"Give an application a new secret, which is printed once."`
+	} `cmd:"" help:"Applications: clients of the protocols."`
+	Customer struct {
+		Create   createCustomerCommand `cmd:"" help:"Make an account. The customer chooses the password."`
+		Show     showCustomerCommand   `cmd:"" help:"Show a customer."`
+		Profile  profileCommand        `cmd:"" help:"Change a customer's profile."`
+		Lock     statusCommand         `cmd:"" help:"Lock a customer out for safety; all sessions and tokens end."`
+		Unlock   statusCommand         `cmd:"" help:"Let a locked customer in again."`
+		Suspend  statusCommand         `cmd:"" help:"Suspend a customer; all sessions and tokens end."`
+		Activate statusCommand         `cmd:"" help:"Let a suspended customer in again."`
+		Erase    eraseCommand          `cmd:"" help:"Erase a customer for good. This cannot be undone, not by a restore either."`
+	} `cmd:"" help:"Customers, by id or by a verified identifier."`
+	Session struct {
+		List   listSessionsCommand  `cmd:"" help:"List a customer's sessions."`
+		Revoke revokeSessionCommand `cmd:"" help:"End one session of a customer, or all."`
+	} `cmd:"" help:"Sessions of customers."`
+	Grant struct {
+		List   listGrantsCommand  `cmd:"" help:"List what a customer has allowed applications."`
+		Revoke revokeGrantCommand `cmd:"" help:"Take back what a customer has allowed an application; its tokens end."`
+	} `cmd:"" help:"Grants: what customers have allowed applications."`
+	Event struct {
+		List listEventsCommand `cmd:"" help:"List what happened in a tenant, the newest first."`
+	} `cmd:"" help:"Events: what happened."`
+	Keys struct {
+		Rotate rotateKeysCommand `cmd:"" help:"Replace a tenant's signing key, or the key that its customers' keys are wrapped with."`
+		List   listKeysCommand   `cmd:"" help:"List a tenant's signing keys."`
+		Rewrap rewrapCommand     `cmd:"" help:"Move all keys to the present root key and the present keys of their tenants."`
+		Ledger ledgerCommand     `cmd:"" help:"Export the erasure ledger, to be kept for as long as any backup."`
+		Root   struct {
+			Generate generateRootCommand `cmd:"" help:"Make a root key in a new file."`
+		} `cmd:"" help:"The root key."`
+	} `cmd:"" help:"Keys."`
+
+	Backup  backupCommand  `cmd:"" help:"Copy both stores to a folder, while the server works."`
+	Restore restoreCommand `cmd:"" help:"Put a backup back. No server may be running. Everybody signs in again afterwards."`
+
+	Config struct {
+		Reference referenceCommand `cmd:"" help:"Print every setting of the configuration file with its default."`
+	} `cmd:"" help:"The configuration."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// exit is how kong ends the program after it printed help.
+type exit int
+
+// run runs one command and returns the exit code.
+func (p *program) run(ctx context.Context, args []string) (code int) {
+	defer func() {
+		if value := recover(); value != nil {
+			ended, ok := value.(exit)
+			if !ok {
+				panic(value)
+			}
+			code = int(ended)
+		}
+	}()
+	var c commands
+	parser, err := kong.New(&c, kong.Name("cardea"), kong.Description("Customer identity and access management."),
+		kong.Writers(p.out, p.err), kong.Exit(func(code int) { panic(exit(code)) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(p))
+	if err != nil {
+		p.complain(err)
+		return exitFailed
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		p.complain(err)
+		fmt.Fprintln(p.err, "Run it with --help to see what there is.")
+		return exitUsage
+	}
+	if err := parsed.Run(); err != nil {
+		p.complain(err)
+		_, badConfig := errors.AsType[*config.Error](err)
+		_, badUsage := errors.AsType[*usageError](err)
+		if badConfig || badUsage {
+			return exitUsage
+		}
+		return exitFailed
+	}
+	return exitDone
+}
+
+func (p *program) complain(err error) { fmt.Fprintln(p.err, "cardea: "+printable(err.Error())) }
+
+// usageError is a command line that parses and yet is wrong.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usage(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
