@@ -9,6 +9,7 @@ FUZZTIME      ?= 30s
 CRASH_SQLITE  ?= 500
 CRASH_POSTGRES ?= 100
 # Where the harnesses live that are no package's own test.
+BENCHFLAGS    ?=
 CRASH         := ./test/crash
 BENCH         := ./test/bench
 
@@ -74,7 +75,7 @@ crash: build need-postgres ## kill -9 in a loop: 500 cycles on SQLite, 100 on Po
 
 .PHONY: crash-short
 crash-short: ## the same, short enough for every change
-	@$(MAKE) --no-print-directory crash CRASH_SQLITE=15 CRASH_POSTGRES=5
+	@$(MAKE) --no-print-directory crash CRASH_SQLITE=25 CRASH_POSTGRES=8
 
 .PHONY: fuzz
 fuzz: need-go ## every fuzz target for FUZZTIME
@@ -84,8 +85,10 @@ fuzz: need-go ## every fuzz target for FUZZTIME
 	done
 
 .PHONY: bench
-bench: build need-postgres ## measure every path on both engines into docs/benchmarks.md
-	$(GO) run $(BENCH) -binary bin/cardea -out docs/benchmarks.md
+bench: need-go need-postgres ## measure every path on both engines into docs/benchmarks.md; BENCHFLAGS=-quick only tries
+	@$(GO) build -trimpath -o bin/cardea-symbols ./cmd/cardea # profiles have names
+	@$(GO) build -o bin/bench $(BENCH)
+	bin/bench -binary bin/cardea-symbols -out docs/benchmarks.md $(BENCHFLAGS)
 
 ## --- check
 

@@ -152,6 +152,10 @@ func (a *api) applySettings(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	for attempt := 1; ; attempt++ {
+		// What this node has read may be older than what another has applied.
+		if err := a.Tenants.Watch.Poll(r.Context()); err != nil {
+			return err
+		}
 		t, err := a.tenantOf(r)
 		if err != nil {
 			return err

@@ -274,3 +274,32 @@ func FuzzNormalCode(f *testing.F) {
 		}
 	})
 }
+
+// A row that was edited or copied in the database is good for nothing.
+func TestEditedRow(t *testing.T) {
+	each(t, func(t *testing.T, w world) {
+		for column, change := range map[string]func(*challenge.Asked) string{
+			"purpose": func(a *challenge.Asked) string { a.Purpose = "reset"; return a.Purpose },
+			"run": func(a *challenge.Asked) string {
+				a.Run = id.New[id.Run](w.Clock.Now(), rand.Reader)
+				return string(a.Run)
+			},
+			"challenge": func(a *challenge.Asked) string {
+				a.Challenge = id.New[id.Challenge](w.Clock.Now(), rand.Reader)
+				return string(a.Challenge)
+			},
+		} {
+			a := w.issue(t, "")
+			old := a.Challenge
+			value := change(&a)
+			w.Write(t, func(tx *sqldb.Tx) error {
+				_, err := tx.Exec(`UPDATE challenge SET `+column+` = $1 WHERE challenge = $2`, value, old)
+				return err
+			})
+			w.want(t, a, code, challenge.Wrong)
+			if w.spend(t, a) {
+				t.Errorf("spent with another %s", column)
+			}
+		}
+	})
+}

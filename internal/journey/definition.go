@@ -188,34 +188,56 @@ func (set *Set) checkTargets() []error {
 	for _, journey := range slices.Sorted(maps.Keys(set.journeys)) {
 		walk(journey, set.journeys[journey].start)
 	}
-	for journey, c := range set.journeys {
-		for step := range c.steps {
-			if !reached[journey+"/"+step] {
+	if len(faults) > 0 {
+		return faults
+	}
+	for _, journey := range slices.Sorted(maps.Keys(set.journeys)) {
+		for _, step := range slices.Sorted(maps.Keys(set.journeys[journey].steps)) {
+			name := journey + "/" + step
+			if !reached[name] {
 				faults = append(faults, fmt.Errorf("journey %s: step %s cannot be reached", journey, step))
 			}
+			if set.unseen(journey, step, map[string]bool{}, func(j, s string) bool { return j+"/"+s == name }) {
+				faults = append(faults, fmt.Errorf("journey %s: conditions and ends lead from %s back to it in a circle, with nothing shown", journey, step))
+			}
 		}
-		if loop := set.elseLoop(journey); loop != "" {
-			faults = append(faults, fmt.Errorf("journey %s: the conditions at %s lead round in a circle", journey, loop))
+		start := set.journeys[journey].start
+		ends := func(j, s string) bool {
+			_, is := set.journeys[j].steps[s].step.(Finishing)
+			return is
+		}
+		if ends(journey, start) || set.unseen(journey, start, map[string]bool{}, ends) {
+			faults = append(faults, fmt.Errorf("journey %s: it may begin at its end, %s, with nothing to show", journey, start))
 		}
 	}
 	return faults
 }
 
-// elseLoop finds a step from which following only else comes back to itself.
-func (set *Set) elseLoop(journey string) string {
-	for start := range set.journeys[journey].steps {
-		j, s := journey, start
-		for range 100 {
-			next := set.journeys[j].steps[s].definition.Else
-			if next == "" {
-				break
-			}
-			if j, s = split(j, next); j == journey && s == start {
-				return start
+// unseen tells whether the journey may go on from a step, without anything
+// being shown in between, to one that found is true of: past steps whose
+// conditions do not hold, and by what an end refuses.
+func (set *Set) unseen(journey, step string, seen map[string]bool, found func(journey, step string) bool) bool {
+	cs := set.journeys[journey].steps[step]
+	var targets []string
+	if cs.definition.Else != "" {
+		targets = append(targets, cs.definition.Else)
+	}
+	if _, ends := cs.step.(Finishing); ends {
+		targets = slices.AppendSeq(targets, maps.Values(cs.definition.On))
+	}
+	for _, target := range targets {
+		j, s := split(journey, target)
+		if found(j, s) {
+			return true
+		}
+		if name := j + "/" + s; !seen[name] {
+			seen[name] = true
+			if set.unseen(j, s, seen, found) {
+				return true
 			}
 		}
 	}
-	return ""
+	return false
 }
 
 // split reads where an outcome leads, as seen from journey.

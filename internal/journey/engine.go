@@ -107,7 +107,7 @@ func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*Vie
 	if start.Application != nil {
 		run.State.Application = start.Application.ID
 	}
-	step := journey.start
+	name, step := start.Journey, journey.start
 	if signedIn := start.Client.Session; signedIn != nil {
 		run.State.Session = signedIn.ID
 		switch {
@@ -119,11 +119,11 @@ func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*Vie
 				return nil, err
 			}
 			if run.State.Subject != nil {
-				step = journey.steps[step].definition.On["identified"]
+				name, step = split(name, journey.steps[step].definition.On["identified"])
 			}
 		}
 	}
-	if err := e.moveTo(ctx, run, start.Journey, step); err != nil {
+	if err := e.moveTo(ctx, run, name, step); err != nil {
 		return nil, err
 	}
 	return e.show(ctx, run, nil, nil, false)
@@ -379,10 +379,13 @@ func (e *Engine) Sweep(ctx context.Context, limit int) (int64, error) {
 }
 
 // Mark spends the run as part of tx: the first finish wins, later ones get
-// ErrFinished. The marker is kept until the state has expired, and 2 hours.
-func Mark(tx *sqldb.Tx, run *Run, customer id.Customer) error {
+// ErrFinished, whoever they are for. The marker stands beside the customer id
+// that was minted for the run, which is the same for all that contend, and is
+// the new account's at a sign-up. It is kept until the state has expired, and 2
+// hours.
+func Mark(tx *sqldb.Tx, run *Run) error {
 	made, err := tx.Exec(`INSERT INTO journey_run (tenant, customer, run, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-		run.Tenant.ID, customer, run.State.Run, time.Unix(run.State.Expires, 0).Add(2*time.Hour))
+		run.Tenant.ID, run.State.Minted, run.State.Run, time.Unix(run.State.Expires, 0).Add(2*time.Hour))
 	if err != nil {
 		return fmt.Errorf("mark the journey as finished: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/id"
@@ -66,9 +67,9 @@ type State struct {
 	Proofs []Proof `json:"proofs,omitempty"`
 
 	Challenge    id.Challenge   `json:"challenge,omitempty"` // the code that was last sent
-	SentTo       string         `json:"sent_to,omitempty"`
 	PasswordHash string         `json:"password_hash,omitempty"` // of an account to be made
 	Profile      map[string]any `json:"profile,omitempty"`       // what was collected
+	Offered      string         `json:"offered,omitempty"`       // the version of the terms that was last shown
 	Terms        string         `json:"terms,omitempty"`         // the version that was agreed to
 	Stay         bool           `json:"stay,omitempty"`
 	Session      id.Session     `json:"session,omitempty"` // the session that the journey works in: consent
@@ -84,21 +85,28 @@ type Proof struct {
 	At        int64        `json:"at"`                 // Unix seconds
 }
 
-// seal writes a state, padded so that its length tells little.
+// seal writes a state, padded so that its length tells little, and nothing of
+// whether an identifier found somebody: it is as long as it would be if it had.
 func seal(keys *keyring.Tenant, s *State) (string, error) {
 	text, err := json.Marshal(s)
 	if err != nil {
 		return "", fmt.Errorf("write the journey's state: %w", err)
 	}
-	length := len(text)
-	if s.Customer == "" {
-		length += len(`"customer":"",`) + len(s.Minted) // as long as if somebody had been found
+	known := *s
+	known.Customer, known.Epoch = s.Minted, math.MaxInt64
+	longest, err := json.Marshal(&known)
+	if err != nil {
+		return "", fmt.Errorf("write the journey's state: %w", err)
 	}
-	padded := make([]byte, (length/padding+1)*padding)
+	padded := make([]byte, (max(len(text), len(longest))/padding+1)*padding)
 	for i := copy(padded, text); i < len(padded); i++ {
 		padded[i] = ' '
 	}
-	return keys.Seal(purpose, padded)
+	sealed, err := keys.Seal(purpose, padded)
+	if err == nil && len(sealed) > maxState {
+		err = fmt.Errorf("the journey's state has %d bytes; at most %d are read again", len(sealed), maxState)
+	}
+	return sealed, err
 }
 
 // open reads a state. It does not check to whom it belongs.

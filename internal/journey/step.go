@@ -19,7 +19,8 @@ type Step interface {
 	Outcomes() []string
 	// Check tells what is wrong with a step's settings in a definition.
 	Check(Config) error
-	// Prompt says what to show. It writes nothing.
+	// Prompt says what to show. It writes nothing, but may note in the run's
+	// State what was shown.
 	Prompt(ctx context.Context, run *Run) (Prompt, error)
 	// Guard says what an answer would test or send, before it does. The engine
 	// draws that from the budget first, and asks the step nothing if it is

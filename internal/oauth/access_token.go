@@ -31,6 +31,10 @@ func (p *Provider) signAccessToken(x *exchange, given *issued, now time.Time, li
 	if err != nil {
 		return "", err
 	}
+	epoch, err := p.Ring.Epoch(x.ctx)
+	if err != nil {
+		return "", err
+	}
 	c := make([]byte, 0, 768)
 	c = append(c, `{"iss":`...)
 	c = appendString(c, x.tenant.Issuer)
@@ -41,7 +45,7 @@ func (p *Provider) signAccessToken(x *exchange, given *issued, now time.Time, li
 	c = append(c, `,"client_id":"`...)
 	c = append(c, x.app.ID...)
 	c = append(c, `","iat":`...)
-	c = appendInt(c, now.Unix())
+	c = appendInt(c, max(now.Unix(), epoch+1)) // after the second of a restore, see readAccessToken
 	c = append(c, `,"exp":`...)
 	c = appendInt(c, now.Add(life).Unix())
 	c = append(c, `,"jti":"`...)
@@ -114,8 +118,8 @@ func (p *Provider) readAccessToken(ctx context.Context, t *tenant.Tenant, compac
 	if err != nil {
 		return nil, err
 	}
-	if a.issued.Unix() < epoch {
-		return nil, nil // from before a backup was restored
+	if a.issued.Unix() <= epoch {
+		return nil, nil // from before a backup was restored, if only in the same second
 	}
 	return a, nil
 }

@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/cardea-id/cardea/internal/pages/view"
@@ -42,9 +43,13 @@ func (p *Pages) form(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) (
 		return refuse(http.StatusBadRequest)
 	}
 	for name, values := range r.PostForm {
-		if len(values) > 1 || !utf8.ValidString(name) || !utf8.ValidString(values[0]) {
+		if len(values) > 1 || !isText(name) || !isText(values[0]) {
 			return refuse(http.StatusBadRequest)
 		}
 	}
 	return r.PostForm, true
 }
+
+// isText tells whether something is text that can be stored: no browser sends
+// a NUL.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }

@@ -546,7 +546,7 @@ func TestWhatIsNoFormIsRefused(t *testing.T) {
 			"broken":        {form, "state=%zz", []int{400}},
 			"many":          {form, strings.Repeat("a", 1) + manyFields(), []int{400}},
 			"long state":    {form, "state=" + strings.Repeat("a", 40<<10), []int{400, 303}},
-			"control":       {form, state + "&identifier=%00a%40example.com", []int{200, 303}},
+			"a NUL":         {form, state + "&identifier=%00a%40example.com", []int{400}},
 			"long hint":     {form, state + "&identifier=" + strings.Repeat("a", 30<<10), []int{200, 303}},
 			"another state": {form, "state=ar.." + state[9:], []int{400, 303}},
 		} {

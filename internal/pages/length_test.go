@@ -19,3 +19,19 @@ func TestPagesAreOfOneLength(t *testing.T) {
 		}
 	}
 }
+
+// What a form's answer shows can be gone back to: it is kept by the browser and
+// by nobody else. Pages that set a cookie or show what is stored are not.
+func TestThePagesOfAJourneyCanBeGoneBackTo(t *testing.T) {
+	w := newWorld(t)
+	w.customer(t, "ana@example.com", "", nil)
+	v := w.browser(t)
+	first := v.get("/sign-in")
+	if got := first.Header.Get("Cache-Control"); got != "no-store" {
+		t.Errorf("the first page, which sets a cookie, has Cache-Control %q", got)
+	}
+	next := v.submit(first, "identifier", "ana@example.com")
+	if got := next.Header.Get("Cache-Control"); got != "private, no-cache" {
+		t.Errorf("the page that answers a form has Cache-Control %q", got)
+	}
+}

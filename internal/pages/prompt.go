@@ -37,6 +37,10 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 		}
 	}
 	p.describe(t, s, &out.page)
+	switch s.Prompt.(type) {
+	case step.PasswordPrompt, step.CodePrompt, step.NewPasswordPrompt, step.IdentifyPrompt, step.CreateAccountPrompt:
+		out.back = s.typed != nil
+	}
 	switch {
 	case s.Limited != nil:
 		out.status, out.retry = http.StatusTooManyRequests, s.Limited.Until

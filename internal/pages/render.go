@@ -23,6 +23,7 @@ type sheet struct {
 	status  int       // 0: 200
 	retry   time.Time // Retry-After, where it is not zero
 	targets []string  // where answering the page's form may redirect to
+	back    bool      // the back button may show it again, from this browser's cache
 	page    view.Page // Lang is set by whoever makes it; the rest of the frame is filled in
 }
 
@@ -45,6 +46,12 @@ func (p *Pages) draw(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 	}
 	h := w.Header()
 	secure(h, s.targets)
+	if s.back && len(h["Set-Cookie"]) == 0 {
+		// A page that answered a POST and was not stored is, for the back button,
+		// an error page of the browser. This one holds what was typed and a state
+		// that is worth nothing in another browser or after signing in.
+		h.Set("Cache-Control", "private, no-cache")
+	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	if !s.retry.IsZero() {
 		seconds := max(1, int((s.retry.Sub(s.page.Now)+time.Second-1)/time.Second))

@@ -69,7 +69,7 @@ var doors = []struct {
 	}},
 	{"cookie at the account page", func(x *held) bool {
 		p := x.browser.Get(x.Installation.Base + x.tenant.Path + "/account")
-		return p.Status == http.StatusOK && p.Has("end")
+		return p.Status == http.StatusOK && onAccount(p)
 	}},
 	{"code", func(x *held) bool {
 		tokens := x.recipes.Token(x.Installation, redemption(x.request, x.code))
@@ -139,7 +139,7 @@ func (x *held) entered(p *servertest.Page) bool {
 	if p.Status >= 500 {
 		x.t.Errorf("a sign-in ended in %d: %s", p.Status, servertest.Text(p.Body))
 	}
-	return signedIn(p) || p.Has("end")
+	return signedIn(p) || onAccount(p)
 }
 
 func (x *held) sessions() int {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -213,5 +214,12 @@ func collectsNickname(s *tenant.Settings) { s.SignUp.Collect = []string{"nicknam
 func (h *house) machine() *servertest.App {
 	return h.Application(h.tenant, func(s *application.Settings) {
 		s.Kind, s.RedirectURIs, s.PostLogoutURIs, s.Scopes = application.Machine, nil, nil, []string{"orders"}
+	})
+}
+
+// onAccount tells whether a page is the account page of somebody signed in.
+func onAccount(p *servertest.Page) bool {
+	return p.Status == http.StatusOK && slices.ContainsFunc(p.Forms, func(f servertest.Form) bool {
+		return strings.Contains(f.Action, "/account") && f.Hidden.Get("state") != ""
 	})
 }

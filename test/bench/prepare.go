@@ -125,11 +125,11 @@ func (w *world) furnish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.web, err = w.program.CreateApplication(ctx, tenant, "Shop", "--first-party", "--id-token-alg", "ES256", "--redirect-uri", program.RedirectURI)
+	w.web, err = w.program.CreateApplication(ctx, tenant, "Shop", "web", "--first-party", "--id-token-alg", "ES256", "--redirect-uri", program.RedirectURI)
 	if err != nil {
 		return err
 	}
-	if w.machine, err = w.program.CreateApplication(ctx, tenant, "Machine", "--kind", "machine"); err != nil {
+	if w.machine, err = w.program.CreateApplication(ctx, tenant, "Machine", "machine"); err != nil {
 		return err
 	}
 	w.site = client.New(w.program.Origin + "/t/" + tenant)

@@ -159,7 +159,7 @@ func begin(t *testing.T, store func(*testing.T, string) storage) *harness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h.app, err = h.program.CreateApplication(ctx, h.tenant, "Shop", "--first-party", "--id-token-alg", "ES256", "--redirect-uri", program.RedirectURI); err != nil {
+	if h.app, err = h.program.CreateApplication(ctx, h.tenant, "Shop", "web", "--first-party", "--id-token-alg", "ES256", "--redirect-uri", program.RedirectURI); err != nil {
 		t.Fatal(err)
 	}
 	h.site = client.New(h.program.Origin + "/t/" + h.tenant)

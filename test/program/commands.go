@@ -17,9 +17,6 @@ const RedirectURI = "https://app.example/callback"
 // CreateTenant makes a tenant that is served by path, with settings on top of
 // the defaults.
 func (p *Program) CreateTenant(ctx context.Context, slug string, settings map[string]any) error {
-	if _, err := p.Command(ctx, "tenant", "create", "--slug", slug, "--name", slug, "--issuer", p.Origin, "--by-path"); err != nil {
-		return err
-	}
 	text, err := json.Marshal(settings) // JSON is YAML
 	if err != nil {
 		return err
@@ -28,13 +25,13 @@ func (p *Program) CreateTenant(ctx context.Context, slug string, settings map[st
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return err
 	}
-	_, err = p.Command(ctx, "settings", "apply", "--tenant", slug, file)
+	_, err = p.Command(ctx, "tenant", "create", "--slug", slug, "--name", slug, "--settings", file)
 	return err
 }
 
 // CreateApplication registers an application.
-func (p *Program) CreateApplication(ctx context.Context, tenant, name string, more ...string) (client.Application, error) {
-	out, err := p.Command(ctx, append([]string{"application", "create", "--tenant", tenant, "--name", name, "--json"}, more...)...)
+func (p *Program) CreateApplication(ctx context.Context, tenant, name, kind string, more ...string) (client.Application, error) {
+	out, err := p.Command(ctx, append([]string{"application", "create", "--tenant", tenant, "--name", name, "--kind", kind, "--json"}, more...)...)
 	if err != nil {
 		return client.Application{}, err
 	}
@@ -52,7 +49,11 @@ func (p *Program) CreateApplication(ctx context.Context, tenant, name string, mo
 func (p *Program) SetProfile(ctx context.Context, tenant, customer string, values map[string]string) error {
 	args := []string{"customer", "profile", customer, "--tenant", tenant}
 	for name, value := range values {
-		args = append(args, "--set", name+"="+value)
+		if value == "" {
+			args = append(args, "--unset", name)
+		} else {
+			args = append(args, "--set", name+"="+value)
+		}
 	}
 	_, err := p.Command(ctx, args...)
 	return err

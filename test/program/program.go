@@ -57,7 +57,7 @@ func New(ctx context.Context, o Options) (*Program, error) {
 	}
 	p := &Program{Options: o, Origin: fmt.Sprintf("http://127.0.0.1:%d", port), config: filepath.Join(o.Folder, "cardea.yaml")}
 	key := filepath.Join(o.Folder, "root.key")
-	if out, err := exec.CommandContext(ctx, o.Binary, "keys", "root", "generate", key).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, o.Binary, "keys", "root", "generate", "--out", key).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("make the root key: %w\n%s", err, out)
 	}
 	settings := map[string]any{
@@ -217,7 +217,7 @@ func (p *Program) Errors() ([]string, error) {
 // Command runs a command against the running program and returns what it
 // prints.
 func (p *Program) Command(ctx context.Context, args ...string) ([]byte, error) {
-	command := exec.CommandContext(ctx, p.Binary, append(args, "--data", p.Folder)...)
+	command := exec.CommandContext(ctx, p.Binary, append(args, "--config", p.config)...)
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
 	out, err := command.Output()

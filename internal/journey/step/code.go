@@ -2,6 +2,7 @@ package step
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/cardea-id/cardea/internal/budget"
@@ -112,6 +113,9 @@ func (c Code) recipient(ctx context.Context, run *journey.Run) (string, error) {
 		return "", nil
 	}
 	found, err := c.Directory.Get(ctx, run.Tenant.ID, run.State.Customer)
+	if errors.Is(err, customer.ErrErased) {
+		return "", nil
+	}
 	if err != nil {
 		return "", fmt.Errorf("read where the code goes: %w", err)
 	}
@@ -177,6 +181,9 @@ func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answe
 	}
 	if run.State.Customer != holder {
 		run.State.Customer, run.State.Proofs = holder, nil
+		if run.Device, err = c.Device(ctx, run.Tenant.ID, holder, run.Client.Device); err != nil {
+			return journey.Result{}, err
+		}
 	}
 	state, err := c.prove(ctx, run, proof)
 	if err != nil {

@@ -2,10 +2,12 @@ package step
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/journey"
 )
 
@@ -36,6 +38,9 @@ const maxField = 2000
 func (c Collect) Answer(ctx context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {
 	if len(run.State.Proofs) == 0 {
 		return journey.Result{}, journey.ErrForged
+	}
+	if answer.Choice != "" {
+		return journey.Again(), nil
 	}
 	fields, err := c.Missing(ctx, run)
 	if err != nil {
@@ -75,6 +80,9 @@ func (c Capabilities) Missing(ctx context.Context, run *journey.Run) ([]string, 
 	told := run.State.Profile
 	if run.State.Customer != "" {
 		found, err := c.Directory.Get(ctx, run.Tenant.ID, run.State.Customer)
+		if errors.Is(err, customer.ErrErased) {
+			return nil, nil // nothing is asked of him any more: the finish refuses him
+		}
 		if err != nil {
 			return nil, fmt.Errorf("read what the customer has told: %w", err)
 		}

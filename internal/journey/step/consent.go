@@ -75,6 +75,9 @@ func (Consent) Answer(_ context.Context, run *journey.Run, answer journey.Answer
 	if now := run.Client.Session; now == nil || now.ID != run.State.Session || now.Customer != run.State.Customer {
 		return journey.Result{}, journey.ErrCrossed
 	}
+	if answer.Choice != "" {
+		return journey.Again(), nil
+	}
 	switch answer.Value("decision") {
 	case "allow":
 		return journey.To("allowed"), nil

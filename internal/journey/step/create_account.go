@@ -30,11 +30,15 @@ func (CreateAccount) Prompt(_ context.Context, run *journey.Run) (journey.Prompt
 }
 
 func (c CreateAccount) Answer(ctx context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {
+	signIn := answer.Choice == "sign-in" || answer.Choice == "back"
+	if answer.Choice != "" && !signIn {
+		return journey.Again(), nil
+	}
 	typed := answer.Value("identifier")
 	if len(typed) <= identifier.MaxBytes {
 		run.State.Hint = typed
 	}
-	if answer.Choice == "sign-in" || answer.Choice == "back" {
+	if signIn {
 		return journey.To("sign-in"), nil
 	}
 	subject, err := normalise(run, identifier.Email, typed)

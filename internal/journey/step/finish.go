@@ -63,15 +63,15 @@ func (f Finish) Finish(ctx context.Context, run *journey.Run) (*journey.Finished
 
 func (f Finish) consented(ctx context.Context, run *journey.Run) (*journey.Finished, journey.Result, error) {
 	err := f.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if err := journey.Mark(tx, run); err != nil {
+			return err
+		}
 		state, err := f.Directory.Hold(tx, run.Tenant.ID, run.State.Customer)
 		if err != nil {
 			return err
 		}
 		if !state.Status.MaySignIn() || state.Epoch != run.State.Epoch {
 			return errRefused
-		}
-		if err := journey.Mark(tx, run, run.State.Customer); err != nil {
-			return err
 		}
 		_, err = f.Grants.Allow(tx, grant.Allowance{
 			Tenant: run.Tenant.ID, Customer: run.State.Customer, Application: run.State.Application,
@@ -92,6 +92,9 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 	s := run.State
 	if len(s.Proofs) == 0 || s.Subject == nil {
 		return nil, journey.Result{}, journey.ErrForged // no journey leads here without a proof
+	}
+	if s.Terms != "" && s.Terms != run.Tenant.Settings.Terms.Version {
+		return nil, journey.Result{}, journey.ErrExpired // there are other documents now than were agreed to
 	}
 	who, created := s.Customer, s.Customer == ""
 	var key *keyring.Customer
@@ -117,6 +120,9 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 	var secret session.Secret
 	var epoch int64
 	err = f.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if err := journey.Mark(tx, run); err != nil {
+			return err
+		}
 		if created {
 			if err := f.create(tx, run, key); err != nil {
 				return err
@@ -130,9 +136,6 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 			return errRefused
 		}
 		epoch = state.Epoch
-		if err := journey.Mark(tx, run, who); err != nil {
-			return err
-		}
 		if err := f.spend(tx, run); err != nil {
 			return err
 		}
@@ -147,6 +150,8 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		return nil, journey.To("refused"), nil
 	case errors.Is(err, customer.ErrTaken):
 		return f.afterTaken(ctx, run)
+	case errors.Is(err, customer.ErrChanged): // his profile was: what he told is added to what there is now
+		return f.authenticated(ctx, run)
 	case errors.Is(err, session.ErrNone): // the old session has gone meanwhile
 		run.Client.Session = nil
 		return f.authenticated(ctx, run)
@@ -172,9 +177,6 @@ func (f Finish) afterTaken(ctx context.Context, run *journey.Run) (*journey.Fini
 	}
 	if !found || !provesAddress(s) {
 		return nil, journey.To("taken"), nil
-	}
-	if holder == s.Minted {
-		return nil, journey.Result{}, journey.ErrFinished // by this very journey
 	}
 	state, err := f.Directory.State(ctx, run.Tenant.ID, holder)
 	if err != nil {

@@ -34,6 +34,9 @@ func (i Identify) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, e
 }
 
 func (i Identify) Answer(ctx context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {
+	if answer.Choice != "" && answer.Choice != "create" {
+		return journey.Again(), nil
+	}
 	typed := answer.Value("identifier")
 	if len(typed) <= identifier.MaxBytes {
 		run.State.Hint = typed

@@ -39,6 +39,9 @@ func (n NewPassword) Answer(ctx context.Context, run *journey.Run, answer journe
 		run.State.PasswordHash = ""
 		return journey.To("skipped"), nil
 	}
+	if answer.Choice != "" {
+		return journey.Again(), nil
+	}
 	if answer.Value("new_password") == "" {
 		return journey.Again(journey.FieldError{Field: "new_password", Code: "password_empty"}), nil
 	}

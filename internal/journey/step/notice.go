@@ -29,7 +29,10 @@ func (Notice) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, error
 	return NoticePrompt{Text: run.Config.Text("text")}, nil
 }
 
-func (Notice) Answer(context.Context, *journey.Run, journey.Answer) (journey.Result, error) {
+func (Notice) Answer(_ context.Context, _ *journey.Run, answer journey.Answer) (journey.Result, error) {
+	if answer.Choice != "" {
+		return journey.Again(), nil
+	}
 	return journey.To("continued"), nil
 }
 

@@ -90,7 +90,7 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 		return journey.Result{}, err
 	}
 	if !state.Status.MaySignIn() {
-		run.State.Proofs = nil
+		run.State.Proofs, run.State.Epoch = nil, 0
 		return wrong, nil
 	}
 	if credential.NeedsRehash(hash, params) {

@@ -97,8 +97,8 @@ func (c Capabilities) name(ctx context.Context, run *journey.Run, subject identi
 		return err
 	}
 	s := run.State
-	s.Subject, s.Customer, s.Epoch, s.Proofs, s.Challenge, s.SentTo = &subject, "", 0, nil, "", ""
-	s.PasswordHash, s.Profile, s.Terms = "", nil, ""
+	s.Subject, s.Customer, s.Epoch, s.Proofs, s.Challenge = &subject, "", 0, nil, ""
+	s.PasswordHash, s.Profile, s.Offered, s.Terms = "", nil, "", ""
 	if found {
 		s.Customer = holder
 	}

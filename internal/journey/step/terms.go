@@ -25,6 +25,7 @@ func (Terms) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
 
 func (Terms) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, error) {
 	terms := run.Tenant.Settings.Terms
+	run.State.Offered = terms.Version
 	return TermsPrompt{Version: terms.Version, Documents: terms.Documents}, nil
 }
 
@@ -35,6 +36,8 @@ func (Terms) Answer(_ context.Context, run *journey.Run, answer journey.Answer) 
 	switch {
 	case answer.Choice == "decline":
 		return journey.To("declined"), nil
+	case run.State.Offered != run.Tenant.Settings.Terms.Version: // they have changed since they were shown
+		return journey.Again(), nil
 	case answer.Choice == "" && answer.Value("decision") == "allow":
 		run.State.Terms = run.Tenant.Settings.Terms.Version
 		return journey.To("accepted"), nil
