@@ -230,8 +230,12 @@ func (g *Grants) List(ctx context.Context, tenant id.Tenant, customer id.Custome
 }
 
 // Revoke takes back as part of tx what a customer has allowed an application,
-// which ends its lineages, and says whether there was anything.
+// which ends its lineages, and says whether there was anything. The
+// application's id may be whatever somebody sent.
 func (g *Grants) Revoke(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, application id.Application, reason Reason, actor string) (bool, error) {
+	if _, err := id.Parse[id.Application](string(application)); err != nil {
+		return false, nil
+	}
 	var grant id.Grant
 	err := tx.QueryRow(`DELETE FROM customer_grant WHERE tenant = $1 AND customer = $2 AND application = $3 RETURNING grant_id`,
 		tenant, customer, application).Scan(&grant)

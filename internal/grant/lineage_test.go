@@ -435,6 +435,13 @@ func TestAllowFindListRevoke(t *testing.T) {
 		if _, ok, _ := w.Find(t.Context(), w.Tenant.ID, who, app); ok {
 			t.Error("the grant is still there")
 		}
+		w.Write(t, func(tx *sqldb.Tx) error {
+			revoked, err := w.Revoke(tx, w.Tenant.ID, who, "\x00", grant.Revoked, string(who))
+			if revoked {
+				t.Error("nonsense was revoked")
+			}
+			return err
+		})
 	})
 }
 

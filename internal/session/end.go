@@ -9,8 +9,11 @@ import (
 )
 
 // End ends one session of a customer as part of tx, and says whether it was
-// there.
+// there. The id may be whatever somebody sent.
 func (s *Sessions) End(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, session id.Session, reason Reason, actor string) (bool, error) {
+	if _, err := id.Parse[id.Session](string(session)); err != nil {
+		return false, nil
+	}
 	ended, err := tx.Exec(`DELETE FROM session WHERE tenant = $1 AND customer = $2 AND session = $3`, tenant, customer, session)
 	if err != nil {
 		return false, fmt.Errorf("end the session: %w", err)

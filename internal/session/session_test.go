@@ -304,6 +304,15 @@ func TestEnd(t *testing.T) {
 		}
 		dead(t, w, cookieA, "ended")
 		live(t, w, cookieB)
+		for _, nonsense := range []id.Session{"", "x", "\x00", id.Session(strings.Repeat("a", 1<<20))} {
+			w.Write(t, func(tx *sqldb.Tx) error {
+				ended, err := w.Sessions.End(tx, w.Tenant.ID, who, nonsense, session.Revoked, string(who))
+				if ended {
+					t.Errorf("%.10q was ended", nonsense)
+				}
+				return err
+			})
+		}
 		var n int
 		w.Write(t, func(tx *sqldb.Tx) (err error) {
 			told = nil
