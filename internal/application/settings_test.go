@@ -77,7 +77,9 @@ func TestSettings(t *testing.T) {
 		{"a shared key", func(s *application.Settings) { s.IDTokenAlg = "HS256" }, "id_token_signed_response_alg"},
 		{"without PKCE", func(s *application.Settings) { s.PKCEOptional = true }, ""},
 		{"a public one without PKCE", func(s *application.Settings) { s.Kind, s.PKCEOptional = application.SPA, true }, "pkce_optional"},
-		{"scopes of its own", func(s *application.Settings) { s.Scopes = []string{"openid", "orders:read", "https://shop.example/all"} }, ""},
+		{"scopes of its own", func(s *application.Settings) {
+			s.Scopes = []string{"openid", "orders:read", "https://shop.example/all"}
+		}, ""},
 		{"a scope with a space", func(s *application.Settings) { s.Scopes = []string{"a b"} }, "scopes"},
 		{"a scope with a quote", func(s *application.Settings) { s.Scopes = []string{`a"`} }, "scopes"},
 		{"an empty scope", func(s *application.Settings) { s.Scopes = []string{""} }, "scopes"},

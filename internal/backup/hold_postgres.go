@@ -22,6 +22,8 @@ const (
 	holdName        = "cardea-hold"
 	// holdCheck is how often a node looks whether its hold is there.
 	holdCheck = 2 * time.Second
+	// lockPatience is how long a restore waits for nodes that are being stopped.
+	lockPatience = 2 * time.Second
 	// holdReply is how long the server may take to answer.
 	holdReply = 5 * time.Second
 )
@@ -143,23 +145,45 @@ func lockPostgres(ctx context.Context, url string) (_ *exclusivePostgres, err er
 			closePostgres(conn)
 		}
 	}()
+	// What was stopped a moment ago may still be leaving.
+	for patience := time.Now().Add(lockPatience); ; {
+		if err = alone(ctx, conn); err == nil || !errors.Is(err, sqldb.ErrLocked) || time.Now().After(patience) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &exclusivePostgres{conn}, nil
+}
+
+// alone takes the lock, if nobody else uses the database.
+func alone(ctx context.Context, conn *pgconn.PgConn) error {
 	got, err := askLock(ctx, conn, "pg_try_advisory_lock")
 	if err != nil {
-		return nil, fmt.Errorf("take the restore lock: %w", err)
+		return fmt.Errorf("take the restore lock: %w", err)
 	}
 	if !got {
-		return nil, fmt.Errorf("%w: a node of Cardea serves this database, or another restore works on it; stop all nodes first", sqldb.ErrLocked)
+		return fmt.Errorf("%w: a node of Cardea serves this database, or another restore works on it; stop all nodes first", sqldb.ErrLocked)
 	}
 	// A node that lost its lock a moment ago still has its other connections.
 	// The name is to be seen for sessions of all roles.
 	others, err := ask(ctx, conn, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = '`+applicationName+`'`)
+	if err == nil && others == "0" {
+		return nil
+	}
 	if err != nil {
-		return nil, fmt.Errorf("look for other nodes: %w", err)
+		err = fmt.Errorf("look for other nodes: %w", err)
+	} else {
+		err = fmt.Errorf("%w: %s connections of Cardea are open to this database; stop all nodes first", sqldb.ErrLocked, others)
 	}
-	if others != "0" {
-		return nil, fmt.Errorf("%w: %s connections of Cardea are open to this database; stop all nodes first", sqldb.ErrLocked, others)
-	}
-	return &exclusivePostgres{conn}, nil
+	_, unlockErr := askLock(ctx, conn, "pg_advisory_unlock")
+	return errors.Join(err, unlockErr)
 }
 
 func (l *exclusivePostgres) soften(ctx context.Context) error {

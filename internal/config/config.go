@@ -24,6 +24,7 @@ type Config struct {
 	AdminSocket           string         `yaml:"admin_socket" doc:"Unix socket through which the commands of this machine reach the server. Empty means cardea.sock in the data folder."`
 	DataDir               string         `yaml:"data_dir" default:"/var/lib/cardea" doc:"Folder for the SQLite databases and the admin socket."`
 	BaseURL               string         `yaml:"base_url" doc:"Public address under which tenants without a host of their own are served, as <base_url>/t/<tenant>. Empty means that each tenant needs its own host."`
+	SystemURL             string         `yaml:"system_url" doc:"Public origin of the built-in tenant of the operators, a host of its own. Empty means that it is not made; it cannot be changed later."`
 	TrustedProxies        []netip.Prefix `yaml:"trusted_proxies" doc:"Networks of the reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, as in 10.0.0.0/8."`
 	ShutdownGrace         time.Duration  `yaml:"shutdown_grace" default:"20s" min:"0s" max:"10m" doc:"How long requests in progress may take to finish when the server stops."`
 	BreachedPasswordsFile string         `yaml:"breached_passwords_file" doc:"Sorted list of the SHA-1 hashes of breached passwords, as Have I Been Pwned offers it. Empty means that only the built-in list of common passwords is checked."`

@@ -166,6 +166,7 @@ func configure(dir string, o Options) (*config.Config, error) {
 	c.RootKey.File = key
 	c.Listen = loopback(o.PortBase + portCardea)
 	c.BaseURL = origin(o.PortBase + portCardea)
+	c.SystemURL = origin(o.PortBase + portSystem)
 	c.ShutdownGrace = 3 * time.Second
 	return c, nil
 }

@@ -60,9 +60,6 @@ func seed(ctx context.Context, s *server.Server, dir string, o Options) (*demons
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("read the demo's secrets: %w", err)
 	}
-	if err := server.EnsureSystemTenant(ctx, s, origin(o.PortBase+portSystem)); err != nil {
-		return nil, err
-	}
 	t, err := seedTenant(ctx, s, o)
 	if err != nil {
 		return nil, err

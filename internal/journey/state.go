@@ -66,7 +66,7 @@ type State struct {
 	Epoch  int64   `json:"epoch,omitempty"`
 	Proofs []Proof `json:"proofs,omitempty"`
 
-	Challenge    id.Challenge   `json:"challenge,omitempty"` // the code that was last sent
+	Challenge    id.Challenge   `json:"challenge,omitempty"`     // the code that was last sent
 	PasswordHash string         `json:"password_hash,omitempty"` // of an account to be made
 	Profile      map[string]any `json:"profile,omitempty"`       // what was collected
 	Offered      string         `json:"offered,omitempty"`       // the version of the terms that was last shown

@@ -215,7 +215,13 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		Grants: s.Grants, SigningKeys: s.SigningKeys, Interaction: interaction{s.Pages}, Jar: jar, Clock: env.Clock, Random: env.Random, Logger: env.Logger})
 	resume[oauth.ResumeKind] = s.OAuth.Resume
 
-	return s, s.Watch.Poll(ctx)
+	if err := s.Watch.Poll(ctx); err != nil {
+		return nil, err
+	}
+	if env.Config.SystemURL != "" {
+		err = s.ensureSystemTenant(ctx, env.Config.SystemURL)
+	}
+	return s, err
 }
 
 func (s *Server) openStores(ctx context.Context) error {

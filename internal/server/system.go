@@ -8,10 +8,10 @@ import (
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
-// EnsureSystemTenant makes the built-in tenant whose customers are the
+// ensureSystemTenant makes the built-in tenant whose customers are the
 // operators, unless it is there. It has an origin of its own. Nobody signs up
 // to it: operators are made by operators.
-func EnsureSystemTenant(ctx context.Context, s *Server, origin string) error {
+func (s *Server) ensureSystemTenant(ctx context.Context, origin string) error {
 	_, err := s.Tenants.ByID(ctx, id.SystemTenant)
 	if !errors.Is(err, tenant.ErrNotFound) {
 		return err

@@ -154,7 +154,9 @@ func TestCheck(t *testing.T) {
 		{"a language that is none", func(s *tenant.Settings) { s.Languages = []string{"en", "x\r\ny"} }, "languages"},
 		{"collecting what is declared", func(s *tenant.Settings) { s.SignUp.Collect = []string{"given_name"} }, ""},
 		{"collecting what is not declared", func(s *tenant.Settings) { s.SignUp.Collect = []string{"shoe_size"} }, "shoe_size"},
-		{"an identifier", func(s *tenant.Settings) { s.Identifiers = []tenant.DeclaredIdentifier{{Name: "card", Pattern: "[0-9]+"}} }, ""},
+		{"an identifier", func(s *tenant.Settings) {
+			s.Identifiers = []tenant.DeclaredIdentifier{{Name: "card", Pattern: "[0-9]+"}}
+		}, ""},
 		{"an identifier named like a built-in one", func(s *tenant.Settings) { s.Identifiers = []tenant.DeclaredIdentifier{{Name: "email", Pattern: "a"}} }, "email"},
 		{"an identifier twice", func(s *tenant.Settings) {
 			s.Identifiers = []tenant.DeclaredIdentifier{{Name: "a", Pattern: "a"}, {Name: "a", Pattern: "b"}}

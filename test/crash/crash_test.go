@@ -286,6 +286,9 @@ func (h *harness) each(accounts []*account, do func(*account)) {
 // more and looks at the stores.
 func (h *harness) finish() {
 	ctx := context.WithoutCancel(h.t.Context())
+	for _, a := range h.accounts {
+		a.proven = false
+	}
 	h.each(h.accounts, func(a *account) { h.verify(ctx, a) })
 	h.each(h.accounts, func(a *account) { h.reuse(ctx, a) })
 	h.awaitOrder(ctx)

@@ -61,9 +61,17 @@ func (h *harness) settleRefreshes(ctx context.Context, a *account) {
 func (h *harness) verify(ctx context.Context, a *account) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.there && !h.settleSignUp(ctx, a) {
-		return
+	switch {
+	case !a.there:
+		if !h.settleSignUp(ctx, a) {
+			return
+		}
+	case !a.proven: // the password that was chosen lets in
+		if !h.signInTo(ctx, a) {
+			return
+		}
 	}
+	a.proven = true
 	for i, browser := range slices.Backward(a.browsers) {
 		if len(a.browsers)-i > mostSessions {
 			break

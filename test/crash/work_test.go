@@ -17,6 +17,7 @@ type account struct {
 	who      client.Customer   // Profile holds what was acknowledged
 	subject  string            // "" until known
 	there    bool              // whether the sign-up was acknowledged
+	proven   bool              // whether the password has let in since
 	doubtful map[string]string // values of the profile whose change got no answer, "" for a removal
 	browsers []*client.Browser // one for each session
 	lineages []*lineage

@@ -101,13 +101,15 @@ func (c Code) Enter(ctx context.Context, run *journey.Run) error {
 }
 
 // recipient is where the code goes: the address that was named, else the
-// e-mail address of who was named by something else, else nowhere.
+// e-mail address of who was named by something else, else nowhere. It is the
+// address in the form that accounts are found by, so that every spelling that
+// finds an account has its code sent to one and the same mailbox (SECURITY G5).
 func (c Code) recipient(ctx context.Context, run *journey.Run) (string, error) {
 	if run.State.Subject == nil {
 		return "", journey.ErrForged
 	}
 	if run.State.Subject.Kind == identifier.Email {
-		return run.State.Subject.Delivery, nil
+		return run.State.Subject.Key, nil
 	}
 	if run.State.Customer == "" {
 		return "", nil
@@ -127,7 +129,7 @@ func (c Code) recipient(ctx context.Context, run *journey.Run) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read where the code goes: %w", err)
 	}
-	return address.Delivery, nil
+	return address.Key, nil
 }
 
 func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {
