@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cardea-id/cardea/internal/backup"
 	"github.com/cardea-id/cardea/internal/customer"
@@ -400,4 +401,51 @@ UPDATE money SET currency = 'EUR';`)
 			t.Errorf("a set that is known and not this program's: %v", err)
 		}
 	})
+}
+
+// TestANodeThatLosesItsHold takes it again, and stops when a restore came in
+// between.
+func TestANodeThatLosesItsHold(t *testing.T) {
+	at := newPlace(t, sqldb.Postgres)
+	w := openWorld(t, newPlace(t, sqldb.Postgres))
+	folder := w.backUp(t)
+	cut := func() {
+		t.Helper()
+		db, err := sqldb.Open(t.Context(), sqldb.Options{URL: at.database})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		rows, err := db.Query(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'cardea-hold'`)
+		if err != nil || !rows.Next() {
+			t.Fatalf("there is no hold: %v", err)
+		}
+	}
+	lost := make(chan error, 1)
+	hold, err := backup.Serve(t.Context(), func(err error) { lost <- err }, at.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Release()
+	cut()
+	time.Sleep(3 * time.Second)
+	if _, err := backup.Restore(t.Context(), forced(restoration(t, folder, at))); !errors.Is(err, sqldb.ErrLocked) {
+		t.Fatalf("the hold was not taken again: %v", err)
+	}
+	cut()
+	r := forced(restoration(t, folder, at))
+	r.Logger = hooked(func(string) {
+		select {
+		case err := <-lost:
+			if !errors.Is(err, backup.ErrUnfinished) {
+				t.Errorf("lost: %v", err)
+			}
+			lost <- err
+		case <-time.After(10 * time.Second):
+			t.Error("the node does not learn of the restore")
+		}
+	})
+	if _, err := backup.Restore(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
 }

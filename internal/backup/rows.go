@@ -191,8 +191,8 @@ func readValue(in *bufio.Reader) (any, error) {
 		if length > maxValue {
 			return nil, fmt.Errorf("a value of %d bytes", length)
 		}
-		content := make([]byte, length)
-		if _, err := io.ReadFull(in, content); err != nil {
+		content, err := readBytes(in, int64(length))
+		if err != nil {
 			return nil, err
 		}
 		if kind == valueText {
@@ -201,4 +201,18 @@ func readValue(in *bufio.Reader) (any, error) {
 		return content, nil
 	}
 	return nil, fmt.Errorf("a value of the unknown kind %d", kind)
+}
+
+// readBytes takes no more memory than there is to read, whatever length says.
+func readBytes(in io.Reader, length int64) ([]byte, error) {
+	if length <= 1<<16 {
+		content := make([]byte, length)
+		_, err := io.ReadFull(in, content)
+		return content, err
+	}
+	content, err := io.ReadAll(io.LimitReader(in, length))
+	if err == nil && int64(len(content)) < length {
+		err = io.ErrUnexpectedEOF
+	}
+	return content, err
 }

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/journey/step"
 	"github.com/cardea-id/cardea/internal/signingkey"
 	"github.com/cardea-id/cardea/internal/tenant"
@@ -24,8 +26,56 @@ var endpoints = map[string]string{
 	"/jwks":        "jwks_uri",
 }
 
-// metadata answers discovery. It is made from what is mounted and allowed.
+// documents are tenants' discovery documents as they are sent, by the revision
+// of the settings that they tell of.
+type documents struct {
+	mu   sync.RWMutex
+	made map[id.Tenant]madeDocument
+}
+
+type madeDocument struct {
+	revision int64
+	body     []byte
+}
+
+// mostDocuments is how many a node keeps. Beyond it they are made again.
+const mostDocuments = 1024
+
+func (d *documents) of(t *tenant.Tenant, make func(*tenant.Tenant) ([]byte, error)) ([]byte, error) {
+	d.mu.RLock()
+	made, found := d.made[t.ID]
+	d.mu.RUnlock()
+	if found && made.revision == t.Revision {
+		return made.body, nil
+	}
+	body, err := make(t)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.made) >= mostDocuments {
+		clear(d.made)
+	}
+	d.made[t.ID] = madeDocument{t.Revision, body}
+	return body, nil
+}
+
+// metadata answers discovery.
 func (p *Provider) metadata(w http.ResponseWriter, _ *http.Request, t *tenant.Tenant) {
+	body, err := p.documents.of(t, p.document)
+	if err != nil { // of texts and lists: it cannot fail
+		http.Error(w, "discovery could not be written", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body)
+}
+
+// document writes discovery. It is made from what is mounted and allowed.
+func (p *Provider) document(t *tenant.Tenant) ([]byte, error) {
 	document := map[string]any{
 		"issuer":                                         t.Issuer,
 		"response_types_supported":                       []string{"code"},
@@ -53,14 +103,7 @@ func (p *Provider) metadata(w http.ResponseWriter, _ *http.Request, t *tenant.Te
 			document[name] = t.URL(route.Pattern)
 		}
 	}
-	body, err := json.Marshal(document)
-	if err != nil { // of texts and lists: it cannot fail
-		http.Error(w, "discovery could not be written", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "public, max-age=300")
-	_, _ = w.Write(body)
+	return json.Marshal(document)
 }
 
 // jwks answers with the tenant's public keys (RFC 7517, section 5).

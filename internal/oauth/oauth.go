@@ -23,6 +23,7 @@ import (
 	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/grant"
+	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/route"
@@ -78,10 +79,13 @@ type Options struct {
 }
 
 // Provider answers the protocol's endpoints.
-type Provider struct{ Options }
+type Provider struct {
+	Options
+	documents documents
+}
 
 // New returns a provider.
-func New(o Options) *Provider { return &Provider{Options: o} }
+func New(o Options) *Provider { return &Provider{Options: o, documents: documents{made: map[id.Tenant]madeDocument{}}} }
 
 // Routes lists what the provider answers. Discovery is derived from it.
 func (p *Provider) Routes() []route.Route {

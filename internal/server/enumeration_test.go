@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -33,7 +34,7 @@ func TestNoStepTellsWhetherThereIsAnAccount(t *testing.T) {
 		if err := i.Directory.Erase(t.Context(), h.tenant.ID, h.Customer(h.tenant, "joy@shop.example", anaPassword), "test"); err != nil {
 			t.Fatal(err)
 		}
-		h.squatterOf("sly@shop.example")
+		h.squatter("sly@shop.example")
 		addresses := []string{anaMail, "ben@shop.example", "eve@shop.example", "kim@shop.example", "joy@shop.example", "sly@shop.example", "who@shop.example", "new@shop.example"}
 		seen := map[string]map[string][]string{} // step → what was shown → to whom
 		note := func(step, address string, p *servertest.Page) *servertest.Page {
@@ -47,6 +48,7 @@ func TestNoStepTellsWhetherThereIsAnAccount(t *testing.T) {
 			}
 			name, _, _ := strings.Cut(address, "@")
 			text = strings.ReplaceAll(text, name+"@", "NAME@")
+			text = untilWhen.ReplaceAllString(text, "TIME")
 			header := p.Header.Clone()
 			for _, varies := range []string{"Date", "X-Request-Id", "Retry-After"} {
 				header.Del(varies)
@@ -87,11 +89,9 @@ func TestNoStepTellsWhetherThereIsAnAccount(t *testing.T) {
 			note("hint", address, i.Browser().Get(h.shop.URL(i, h.shop.Authorize(url.Values{"login_hint": {address}}))))
 		}
 		for step, shown := range seen {
-			want := len(shown)
+			want := 1
 			if step == "password wrong or limited" {
 				want = 2
-			} else {
-				want = 1
 			}
 			if len(shown) != want {
 				var told [][]string
@@ -104,6 +104,9 @@ func TestNoStepTellsWhetherThereIsAnAccount(t *testing.T) {
 		}
 	})
 }
+
+// untilWhen is when a limit ends: an hour after it was met.
+var untilWhen = regexp.MustCompile(`<time.*?</time>`)
 
 // difference is where the first two of several texts part.
 func difference(texts []string) string {
@@ -119,12 +122,6 @@ func difference(texts []string) string {
 	return part(a) + "\n---\n" + part(b)
 }
 
-// squatterOf is an account that holds an address without having proved it.
-func (h *house) squatterOf(address string) {
-	h.t.Helper()
-	h.squatter(address)
-}
-
 // SECURITY J3: nothing lists customers, sessions or applications to strangers.
 func TestStrangersListNothing(t *testing.T) {
 	i := servertest.New(t, "sqlite")
@@ -132,7 +129,7 @@ func TestStrangersListNothing(t *testing.T) {
 	for _, path := range []string{"/customers", "/users", "/Users", "/admin", "/api", "/debug/pprof/", "/metrics", "/dev/inbox", "/dev/inbox.json", "/register", "/clients", "/.env", "/t/other/", "/assets/", "/assets/../routes.go", "/assets/%2e%2e/x"} {
 		for _, base := range []string{i.Base + h.tenant.Path, i.Base} {
 			for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
-				if status, _, body := send(t, method, base+path, "", nil); status < 400 || status >= 500 {
+				if status, _, body := send(t, method, base+path, "", nil); status < 400 && status != http.StatusTemporaryRedirect || status >= 500 {
 					t.Errorf("%s %s answered %d %.200s", method, base+path, status, body)
 				}
 			}

@@ -85,7 +85,7 @@ func (s *Server) byHost(next http.Handler) http.Handler {
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, next http.Handler, t *tenant.Tenant, path string, err error) {
-	if errors.Is(err, tenant.ErrNotFound) {
+	if errors.Is(err, tenant.ErrNotFound) || r.URL.RawPath != "" { // no address of ours is spelled in an unusual way
 		http.Error(w, "There is nothing at this address.", http.StatusNotFound)
 		return
 	}
