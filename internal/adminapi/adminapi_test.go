@@ -104,7 +104,7 @@ func TestSettings(t *testing.T) {
 		if a := o.send(put, path, "application/json", `{"languages": ["fr"], "terms": {"version": "9"}, "password": {"min_length": 1}}`); a.Status != 422 {
 			t.Errorf("weak: %d %s", a.Status, a.Text)
 		}
-		if a := o.send(put, path, "application/json", `{"laguages": ["fr"]}`); a.Status != 422 || !strings.Contains(a.Text, "laguages") {
+		if a := o.send(put, path, "application/json", `{"locales": ["fr"]}`); a.Status != 422 || !strings.Contains(a.Text, "locales") {
 			t.Errorf("unknown: %d %s", a.Status, a.Text)
 		}
 		if a := o.send(put, path, "text/plain", `{}`); a.Status != 415 {

@@ -118,13 +118,13 @@ func Write(ctx context.Context, s Source, to Destination) (report *Report, err e
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(temporary)
+	defer func() { _ = os.RemoveAll(temporary) }() // nothing is left of it after a success
 	temporaryKeys := filepath.Join(temporary, partKeys)
 	if within {
 		err = os.Mkdir(temporaryKeys, 0o700)
 	} else {
 		temporaryKeys, err = makeFolder(keys, name)
-		defer os.RemoveAll(temporaryKeys)
+		defer func() { _ = os.RemoveAll(temporaryKeys) }()
 	}
 	if err != nil {
 		return nil, err

@@ -92,7 +92,7 @@ func dump(t testing.TB, db *sqldb.DB, table string) string {
 		if flag != nil {
 			fmt.Fprint(&out, " ", *flag)
 		}
-		fmt.Fprint(&out, " ", data == nil, data)
+		fmt.Fprintf(&out, " %t %x", data == nil, data)
 		if at != nil {
 			fmt.Fprint(&out, " ", *at)
 		}

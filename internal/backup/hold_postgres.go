@@ -22,8 +22,10 @@ const (
 	holdName        = "cardea-hold"
 	// holdCheck is how often a node looks whether its hold is there.
 	holdCheck = 2 * time.Second
-	// lockPatience is how long a restore waits for nodes that are being stopped.
-	lockPatience = 2 * time.Second
+	// lockTries and lockPause are how long a restore waits for nodes that are
+	// being stopped.
+	lockTries = 40
+	lockPause = 50 * time.Millisecond
 	// holdReply is how long the server may take to answer.
 	holdReply = 5 * time.Second
 )
@@ -146,14 +148,14 @@ func lockPostgres(ctx context.Context, url string) (_ *exclusivePostgres, err er
 		}
 	}()
 	// What was stopped a moment ago may still be leaving.
-	for patience := time.Now().Add(lockPatience); ; {
-		if err = alone(ctx, conn); err == nil || !errors.Is(err, sqldb.ErrLocked) || time.Now().After(patience) {
+	for range lockTries {
+		if err = alone(ctx, conn); !errors.Is(err, sqldb.ErrLocked) {
 			break
 		}
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(lockPause):
 		}
 	}
 	if err != nil {

@@ -110,7 +110,7 @@ func Restore(ctx context.Context, r Restoration) (*Restored, error) {
 		if targets[i].db, err = sqldb.Open(ctx, sqldb.Options{URL: url, Clock: r.Clock, Logger: r.Logger, MaxConns: 4, Lock: lock.file}); err != nil {
 			return nil, fmt.Errorf("open the %s: %w", targets[i].part, err)
 		}
-		defer targets[i].close()
+		defer func() { _ = targets[i].close() }() // after a success it has been closed
 	}
 	done, err := r.replace(ctx, database, keys)
 	if err != nil {
@@ -204,14 +204,14 @@ func (r Restoration) replace(ctx context.Context, database, keys *target) (*Rest
 		}
 	}
 	interrupted := database.mark != nil || keys.mark != nil
-	done := &Restored{Backup: database.manifest.Backup, CreatedAt: database.manifest.CreatedAt, Replaced: !interrupted && !(database.empty && keys.empty)}
+	done := &Restored{Backup: database.manifest.Backup, CreatedAt: database.manifest.CreatedAt, Replaced: !interrupted && (!database.empty || !keys.empty)}
 	if done.Replaced && !r.Force {
 		return nil, fmt.Errorf("%w where the backup is to be restored to, and a restore replaces it. Nothing was changed. Back it up, then use --force", ErrNotEmpty)
 	}
 	ledgers, err := r.ledgers(ctx, keys)
 	defer func() {
 		for _, ledger := range ledgers {
-			ledger.Close()
+			_ = ledger.Close() // it was only read
 		}
 	}()
 	if err != nil {

@@ -128,7 +128,7 @@ func (t table) check(folder string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it was only read
 	sum := sha256.New()
 	n, err := io.Copy(sum, file)
 	if err != nil {
@@ -147,7 +147,7 @@ func (t table) read(folder string, each func(values []any) error) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it was only read
 	sum := sha256.New()
 	in := bufio.NewReaderSize(io.TeeReader(file, sum), 1<<16)
 	rows := int64(0)

@@ -85,7 +85,9 @@ type Provider struct {
 }
 
 // New returns a provider.
-func New(o Options) *Provider { return &Provider{Options: o, documents: documents{made: map[id.Tenant]madeDocument{}}} }
+func New(o Options) *Provider {
+	return &Provider{Options: o, documents: documents{made: map[id.Tenant]madeDocument{}}}
+}
 
 // Routes lists what the provider answers. Discovery is derived from it.
 func (p *Provider) Routes() []route.Route {

@@ -10,7 +10,7 @@ import (
 )
 
 // pinned marks a process that has been put on its processor.
-const pinned = "CARDEA_BENCH_PINNED"
+const pinned = "BENCH_PINNED"
 
 // pinSelf puts this process, threads that exist already included, on a
 // processor, which only a new start of it can.

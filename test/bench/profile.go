@@ -1,21 +1,43 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
 const (
-	profileFor   = 3 * time.Second
-	profileLines = 14
+	profileFor       = 3 * time.Second
+	profileFunctions = 8
 )
+
+// parts sorts functions by what they are for; the first that fits counts.
+var parts = []struct {
+	name  string
+	match *regexp.Regexp
+}{
+	{"PostgreSQL", regexp.MustCompile(`^postgres `)},
+	{"kernel: network, disk, scheduling", regexp.MustCompile(`\[k\]`)},
+	{"signatures and hashes", regexp.MustCompile(`crypto/|argon2|\bp256|nistec|math/big`)},
+	{"collecting garbage", regexp.MustCompile(`runtime\.(\(\*gc|gc|scan|tryDefer|greyobject|wbBuf|findObject|markroot|drain|bulkBarrier|typePointers|sweep|\(\*(sweep|mspan\)\.(mark|sweep|typePointers|heapBits|nextFree|refill|init))|bgsweep|shade|spanOf|extractHeapBits|\(\*spanInlineMarkBits)`)},
+	{"allocating memory", regexp.MustCompile(`runtime\.(malloc|newobject|memclr|makeslice|growslice|\(\*mspan|\(\*mcache|\(\*mcentral|\(\*mheap|nextFree|\(\*fixalloc|rawstring|rawbyte|slicebytetostring|stringtoslicebyte|concatstring|\(\*pageAlloc)`)},
+	{"SQLite", regexp.MustCompile(`modernc\.org`)},
+	{"net/http and what it is made of", regexp.MustCompile(`net/http|net/textproto|net/url|bufio|mime|internal/poll|\bnet\.|syscall|net/netip`)},
+	{"talking to PostgreSQL", regexp.MustCompile(`jackc/pgx`)},
+	{"JSON", regexp.MustCompile(`encoding/json`)},
+	{"metrics", regexp.MustCompile(`prometheus`)},
+	{"Cardea itself", regexp.MustCompile(`cardea-id/cardea`)},
+	{"the rest of Go's runtime and library", regexp.MustCompile(``)},
+}
 
 // profile runs a path again under perf and returns where the program spent its
 // time. It needs perf, and a program with symbols.
@@ -49,16 +71,41 @@ func (r *report) profile(ctx context.Context, w *world, l *load, p path) (string
 	if err != nil {
 		return "", fmt.Errorf("perf report: %w", err)
 	}
-	var lines []string
-	for line := range strings.Lines(string(out)) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#") {
+	return summary(string(out)), nil
+}
+
+// summary says what perf reports: the share of each part, and the functions
+// that stand out.
+func summary(report string) string {
+	shares := make([]float64, len(parts))
+	var functions []string
+	for line := range strings.Lines(report) {
+		percent, rest, found := strings.Cut(strings.TrimSpace(line), "%")
+		share, err := strconv.ParseFloat(percent, 64)
+		if !found || err != nil {
 			continue
 		}
-		lines = append(lines, strings.Join(strings.Fields(line), " "))
-		if len(lines) == profileLines {
-			break
+		name := strings.TrimSuffix(strings.Join(strings.Fields(rest), " "), " - -")
+		for i, part := range parts {
+			if part.match.MatchString(name) {
+				shares[i] += share
+				break
+			}
+		}
+		if len(functions) < profileFunctions {
+			functions = append(functions, fmt.Sprintf("%5.1f %%  %s", share, name))
 		}
 	}
-	return strings.Join(lines, "\n"), nil
+	order := make([]int, len(parts))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(shares[b], shares[a]) })
+	var b strings.Builder
+	for _, i := range order {
+		if shares[i] >= 1 {
+			fmt.Fprintf(&b, "%5.1f %%  %s\n", shares[i], parts[i].name)
+		}
+	}
+	return b.String() + "\nof which the single functions that take most:\n\n" + strings.Join(functions, "\n")
 }
