@@ -55,10 +55,7 @@ func (s *Server) Handler() http.Handler {
 
 type contextKey int
 
-const (
-	tenantKey contextKey = iota
-	requestKey
-)
+const tenantKey contextKey = 0
 
 func tenantOf(ctx context.Context) *tenant.Tenant {
 	t, _ := ctx.Value(tenantKey).(*tenant.Tenant)
@@ -119,7 +116,7 @@ func (s *Server) outermost(next http.Handler) http.Handler {
 			r.Body = http.MaxBytesReader(w, r.Body, s.Config.Limits.MaxBodyBytes)
 		}
 		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
-		recovered.ServeHTTP(recorder, r.WithContext(context.WithValue(r.Context(), requestKey, request)))
+		recovered.ServeHTTP(recorder, r)
 		if s.Logger.Enabled(r.Context(), slog.LevelDebug) || recorder.status >= 500 {
 			level := slog.LevelDebug
 			if recorder.status >= 500 {
