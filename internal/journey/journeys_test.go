@@ -87,10 +87,10 @@ func TestSignUp(t *testing.T) {
 		b := w.Browser().Begin(t, "sign-up")
 		at(t, b, "create-account", "")
 		at(t, b.Send(t, "identifier", "New@Example.com"), "code", "")
-		if letters := w.Letters(t, ""); len(letters) != 1 || letters[0].To != "New@example.com" || letters[0].Data.Application != "Shop" || letters[0].Data.Browser != "Firefox" {
+		if letters := w.Letters(t, ""); len(letters) != 1 || letters[0].To != "new@example.com" || letters[0].Data.Application != "Shop" || letters[0].Data.Browser != "Firefox" {
 			t.Fatalf("letters %+v", letters)
 		}
-		code := w.Code(t, "New@example.com")
+		code := w.Code(t, "new@example.com")
 		at(t, b.Send(t, "code", notCode(code)), "code", "code_wrong")
 		at(t, b.Send(t, "code", code), "new-password", "")
 		at(t, b.Send(t, "new_password", "short"), "new-password", "password_too_short")

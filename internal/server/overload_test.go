@@ -115,11 +115,11 @@ func TestMadeUpNamesAreNotKept(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc
 	}
-	ask(0, 5000)
+	ask(0, 3000)
 	before := heap()
-	ask(5000, 20000)
-	if after := heap(); after > before+8<<20 {
-		t.Errorf("15,000 made-up hosts and languages took %d KiB", (after-before)>>10)
+	ask(3000, 9000)
+	if after := heap(); after > before+4<<20 {
+		t.Errorf("6,000 made-up hosts and languages took %d KiB", (after-before)>>10)
 	}
 }
 

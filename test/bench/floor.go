@@ -146,45 +146,56 @@ func fill(blob string, execute func(string) error) error {
 	return nil
 }
 
-func sqliteCommits(ctx context.Context, lasting time.Duration) (float64, error) {
+func sqliteCommits(ctx context.Context, lasting time.Duration) (rate float64, err error) {
 	folder, err := os.MkdirTemp("", "cardea-floor-")
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(folder)
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 	db, err := sql.Open("sqlite", filepath.Join(folder, "floor.db")+"?_pragma=journal_mode(wal)&_pragma=synchronous(full)&_txlock=immediate")
 	if err != nil {
 		return 0, err
 	}
-	defer db.Close()
+	defer func() { err = errors.Join(err, db.Close()) }()
 	db.SetMaxOpenConns(1)
-	err = fill("BLOB", func(statement string) error { _, err := db.ExecContext(ctx, statement); return err })
-	if err != nil {
+	if err := fill("BLOB", func(statement string) error { _, err := db.ExecContext(ctx, statement); return err }); err != nil {
 		return 0, err
 	}
-	update, err := db.PrepareContext(ctx, "UPDATE floor SET generation = generation + 1, value = $2 WHERE id = $1")
-	if err != nil {
-		return 0, err
-	}
-	defer update.Close()
 	n := 0
 	began := time.Now()
 	for time.Since(began) < lasting {
-		tx, err := db.BeginTx(ctx, nil)
-		if err != nil {
+		if err := sqliteCommit(ctx, db, n); err != nil {
 			return 0, err
 		}
-		for range commitBatch {
-			if _, err := tx.StmtContext(ctx, update).ExecContext(ctx, n*37%rows, make([]byte, 200)); err != nil {
-				return 0, errors.Join(err, tx.Rollback())
-			}
-			n++
-		}
-		if err := tx.Commit(); err != nil {
-			return 0, err
-		}
+		n += commitBatch
 	}
 	return float64(n) / time.Since(began).Seconds(), nil
+}
+
+// sqliteCommit changes as many rows as share a commit.
+func sqliteCommit(ctx context.Context, db *sql.DB, n int) (err error) {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, tx.Rollback())
+		}
+	}()
+	update, err := tx.PrepareContext(ctx, "UPDATE floor SET generation = generation + 1, value = $2 WHERE id = $1")
+	if err != nil {
+		return err
+	}
+	for i := range commitBatch {
+		if _, err := update.ExecContext(ctx, (n+i)*37%rows, make([]byte, 200)); err != nil {
+			return errors.Join(err, update.Close()) //nolint:sqlclosecheck // deferred it would come after the commit
+		}
+	}
+	if err := update.Close(); err != nil {
+		return err
+	}
+	return tx.Commit()
 }
 
 func freeAddress() (string, error) {

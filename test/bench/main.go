@@ -188,7 +188,7 @@ func (r *report) measure(ctx context.Context, engine string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(folder)
+	defer func() { _ = os.RemoveAll(folder) }() // the system clears it too
 	w, fresh, err := newWorld(ctx, r.binary, folder, engine)
 	if err != nil {
 		return err

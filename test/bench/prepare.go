@@ -76,7 +76,7 @@ func (w *world) startPostgres(ctx context.Context) (main, keys string, err error
 	if err != nil {
 		return "", "", err
 	}
-	defer conn.Close(ctx)
+	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
 	address, err := url.Parse(w.server)
 	if err != nil {
 		return "", "", err

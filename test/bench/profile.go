@@ -50,7 +50,7 @@ func (r *report) profile(ctx context.Context, w *world, l *load, p path) (string
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(folder)
+	defer func() { _ = os.RemoveAll(folder) }() // the system clears it too
 	data := filepath.Join(folder, "data")
 	pids := []string{strconv.Itoa(w.program.PID())}
 	for _, pid := range w.database {

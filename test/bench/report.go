@@ -218,13 +218,20 @@ func (r *report) writeEngine(say func(string, ...any), f *figures) {
 		say("| resident memory after all of the above, with %d sign-ins at once | %d MB | < 250 MB | %s |", connections, f.busiest/1e6, verdict(true, f.busiest >= 250e6))
 	}
 	say("")
+	var disturbed, outrun []string
 	for _, row := range f.rows {
 		if row.otherBusy > 0.1 {
-			say("While %s was measured, others took %.0f %% of the program's processor: the figure is too low.\n", row.name, row.otherBusy*100)
+			disturbed = append(disturbed, fmt.Sprintf("%s (%.0f %%)", row.name, row.otherBusy*100))
 		}
 		if row.selfBusy > 0.95 {
-			say("The generator was as busy as could be on %s: the program may be faster than that.\n", row.name)
+			outrun = append(outrun, row.name)
 		}
+	}
+	if len(disturbed) > 0 {
+		say("Other programs took part of the processor, so that operations a second are too low, and times too long: %s.\n", strings.Join(disturbed, ", "))
+	}
+	if len(outrun) > 0 {
+		say("The generator was as busy as could be, so that the program may be faster: %s.\n", strings.Join(outrun, ", "))
 	}
 }
 
