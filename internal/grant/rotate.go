@@ -153,6 +153,7 @@ func (g *Grants) advance(ctx context.Context, t *tenant.Tenant, presented Presen
 			if token.generation != l.generation {
 				outcome = Refused // by a clock set back: the caller has not looked whether it is alive
 			}
+		default: // refused, as it is
 		}
 		return nil
 	})

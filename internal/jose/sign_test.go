@@ -172,7 +172,7 @@ func TestInteropGoJose(t *testing.T) {
 			signer := newSigner(t, alg)
 			claims := `{"iss":"i","exp":1800000000}`
 
-			parsed, err := gojose.ParseSigned(sign(t, signer, "JWT", claims), []gojose.SignatureAlgorithm{gojose.SignatureAlgorithm(alg)})
+			parsed, err := gojose.ParseSignedCompact(sign(t, signer, "JWT", claims), []gojose.SignatureAlgorithm{gojose.SignatureAlgorithm(alg)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -11,7 +11,6 @@ import (
 // kind is a kind of step that only has outcomes.
 type kind struct {
 	outcomes []string
-	ends     bool
 }
 
 func (k kind) Outcomes() []string { return k.outcomes }

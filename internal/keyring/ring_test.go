@@ -22,7 +22,6 @@ import (
 type installation struct {
 	db, store *sqldb.DB
 	clock     *clock.Fake
-	now       time.Time
 }
 
 // each runs a test on both engines.

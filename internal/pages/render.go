@@ -120,7 +120,7 @@ func (p *Pages) NotFound(w http.ResponseWriter, r *http.Request, t *tenant.Tenan
 func (p *Pages) broken(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, err error) {
 	if sqldb.IsBusy(err) {
 		p.Logger.LogAttrs(r.Context(), slog.LevelWarn, "the database is busy", slog.Any("error", err))
-		retry := ""
+		var retry string
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			retry = t.URL(r.URL.EscapedPath())
 			if r.URL.RawQuery != "" {

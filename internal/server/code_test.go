@@ -14,6 +14,7 @@ import (
 // SECURITY B1, B2, items 53–55: a code is good for the application, redirect
 // URI and verifier that it was made for, once, for a minute.
 func TestACodeIsBoundToItsRequest(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", nil)
 		old := i.Application(h.tenant, func(s *application.Settings) {
@@ -88,6 +89,7 @@ func TestACodeIsBoundToItsRequest(t *testing.T) {
 // SECURITY B2, B6, items 53, 56, 60: what a request may not ask for is told to
 // the application and gives nothing, signed in or not.
 func TestWhatARequestMayNotAskFor(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", nil)
 		machine := i.Application(h.tenant, func(s *application.Settings) {
@@ -179,6 +181,7 @@ func TestWhatARequestMayNotAskFor(t *testing.T) {
 // Item 61, SECURITY C2, C6: an application proves itself by the one method
 // that it registered, wherever it must.
 func TestHowAnApplicationProvesItself(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", nil)
 		post := i.Application(h.tenant, func(s *application.Settings) { s.AuthMethod = application.AuthPost })

@@ -21,6 +21,7 @@ import (
 // beyond, an address that has an account, of whatever kind and state, is
 // answered as one that has none.
 func TestNoStepTellsWhetherThereIsAnAccount(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", func(s *tenant.Settings) {
 			s.Limits.PasswordPerHour, s.Limits.SendPerHour, s.Limits.CodePerHour = 4, 3, 4
@@ -124,6 +125,7 @@ func difference(texts []string) string {
 
 // SECURITY J3: nothing lists customers, sessions or applications to strangers.
 func TestStrangersListNothing(t *testing.T) {
+	t.Parallel()
 	i := servertest.New(t, "sqlite")
 	h := newHouse(t, i, "thyme", nil)
 	for _, path := range []string{"/customers", "/users", "/Users", "/admin", "/api", "/debug/pprof/", "/metrics", "/dev/inbox", "/dev/inbox.json", "/register", "/clients", "/.env", "/t/other/", "/assets/", "/assets/../routes.go", "/assets/%2e%2e/x"} {

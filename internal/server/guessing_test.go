@@ -19,6 +19,7 @@ func few(s *tenant.Settings) {
 // SECURITY H2, H5, H8, item 8: guesses are counted for the customer, whichever
 // spelling, journey, browser or forwarded address they come from.
 func TestGuessesCountOverAllDoors(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", few)
 		for _, spellings := range [][]string{
@@ -72,6 +73,7 @@ func TestGuessesCountOverAllDoors(t *testing.T) {
 // SECURITY O6, item 8: strangers' guesses do not shut the customer out of his
 // own browser; that one is bounded as well.
 func TestStrangersDoNotShutOutAKnownDevice(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", few)
 		own, _ := h.signIn()
@@ -129,6 +131,7 @@ func TestStrangersDoNotShutOutAKnownDevice(t *testing.T) {
 // SECURITY H4, items 14–17: codes are limited by code, hour and customer; a
 // new one starts no new count, and the right one is refused beyond.
 func TestGuessesAtCodesAreLimited(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", few)
 		b := i.Browser()
@@ -201,6 +204,7 @@ func TestGuessesAtCodesAreLimited(t *testing.T) {
 // SECURITY I3: a step that is answered with nothing, or with another step's
 // answer, is asked again.
 func TestAStepIsNotSkipped(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", func(s *tenant.Settings) {
 			collectsNickname(s)

@@ -16,6 +16,7 @@ const polyglot = `jaVasCript:/*"'><svg/onload=alert(1)>{{.}}</script><img src=x 
 // SECURITY N1, N3: what is typed, registered or told is text, on every page
 // and in every mail.
 func TestWhatIsEchoedIsText(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", collectsNickname)
 		app := i.Application(h.tenant, func(s *application.Settings) {
@@ -88,6 +89,7 @@ func TestWhatIsEchoedIsText(t *testing.T) {
 // SECURITY N4, F7, item 70: what acts on our cookies is not done for another
 // site; no answer lets another site's scripts read with credentials.
 func TestOtherSitesActOnNothing(t *testing.T) {
+	t.Parallel()
 	i := servertest.New(t, sqldb.SQLite)
 	h := newHouse(t, i, "thyme", nil)
 	b := i.Browser()

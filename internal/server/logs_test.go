@@ -45,6 +45,7 @@ func (j *journal) String() string {
 // cookie, state, secret, address or name that can be read; and what happened
 // is on record.
 func TestNothingSecretIsLoggedOrStored(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []sqldb.Engine{sqldb.SQLite, sqldb.Postgres} {
 		t.Run(string(engine), func(t *testing.T) {
 			log := &journal{}

@@ -18,6 +18,7 @@ import (
 // SECURITY C1, O1–O5, item 85: whatever is sent to whichever endpoint, the
 // answer is one of the protocol, and soon.
 func TestNonsenseIsRefused(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", nil)
 		dots := strings.Repeat(".", 1<<20)

@@ -15,6 +15,7 @@ import (
 // SECURITY A1–A4, items 51 and 52: a redirect URI that is not, letter for
 // letter, one that is registered is never gone to, by whichever endpoint.
 func TestUnregisteredAddressesAreNeverGoneTo(t *testing.T) {
+	t.Parallel()
 	i := servertest.New(t, sqldb.SQLite)
 	h := newHouse(t, i, "thyme", nil)
 	for _, c := range []struct {
@@ -77,6 +78,7 @@ func TestUnregisteredAddressesAreNeverGoneTo(t *testing.T) {
 
 // SECURITY A6: no address that a browser would run is ever registered.
 func TestAddressesThatRunAreNotRegistered(t *testing.T) {
+	t.Parallel()
 	i := servertest.New(t, sqldb.SQLite)
 	h := newHouse(t, i, "thyme", nil)
 	for _, bad := range []string{
@@ -111,6 +113,7 @@ func TestAddressesThatRunAreNotRegistered(t *testing.T) {
 // SECURITY A5, A7, item 74: where a customer goes next is never the request's
 // to say.
 func TestNothingInARequestSaysWhereToGo(t *testing.T) {
+	t.Parallel()
 	i := servertest.New(t, sqldb.SQLite)
 	h := newHouse(t, i, "thyme", nil)
 	inside := func(what string, p *servertest.Page) {
@@ -173,6 +176,7 @@ func TestNothingInARequestSaysWhereToGo(t *testing.T) {
 // SECURITY A5, G1: no header of a request is seen in what is mailed or where a
 // browser is sent.
 func TestForwardedHostsAreIgnored(t *testing.T) {
+	t.Parallel()
 	i := servertest.New(t, sqldb.SQLite)
 	h := newHouse(t, i, "thyme", nil)
 	browser := i.Browser()

@@ -14,6 +14,7 @@ import (
 // SECURITY D1, D2, item 59: what was replaced, revoked or used up stays so,
 // over a restart and on every node; a replay ends the whole lineage.
 func TestWhatWasRevokedStaysRevokedOverARestart(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", nil)
 		machine := h.machine()
@@ -77,6 +78,7 @@ func TestWhatWasRevokedStaysRevokedOverARestart(t *testing.T) {
 // Item 59: lifetimes end lineages, used or not; a narrower scope stays narrow
 // for that token alone; a wider one is refused.
 func TestRefreshLifetimesAndScopes(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", nil)
 		app := i.Application(h.tenant, func(s *application.Settings) {
@@ -118,6 +120,7 @@ func TestRefreshLifetimesAndScopes(t *testing.T) {
 // SECURITY D4, item 76: a revocation that could not be stored is no success,
 // and the token is as good as it was.
 func TestARevocationThatFailsIsNoSuccess(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", nil)
 		machine := h.machine()

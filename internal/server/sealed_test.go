@@ -95,6 +95,7 @@ var sinks = []struct {
 // place that it was made for, at its own tenant, in the browser that it was
 // made in, and nowhere else.
 func TestSealedValuesAreGoodInOnePlace(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		mine, theirs := newHouse(t, i, "thyme", nil), newHouse(t, i, "other", nil)
 		own, _ := mine.artefacts()
@@ -153,6 +154,7 @@ func flip(value string) string {
 // DESIGN rule 4: after the epoch has risen, as it does when a backup is
 // restored, nothing from before is good, even from the same second.
 func TestNothingFromBeforeARestoreIsGood(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", nil)
 		machine := h.machine()
@@ -221,6 +223,7 @@ func TestNothingFromBeforeARestoreIsGood(t *testing.T) {
 // once, in its time, and only while the customer is who he was at the first
 // proof; to go back in it gains nothing.
 func TestStatesThatAreCrossedFinishedOrRewound(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", nil)
 		h.Customer(h.tenant, "ben@shop.example", anaPassword)
@@ -316,6 +319,7 @@ func TestStatesThatAreCrossedFinishedOrRewound(t *testing.T) {
 
 // To go back in a journey gains no guess, no message, no proof.
 func TestRewoundStatesGainNothing(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", collectsNickname)
 		// Guesses at one code, each from the page as it first was.

@@ -15,6 +15,7 @@ import (
 // SECURITY E1, E2, items 36–39, 42, 43: a session is begun by signing in
 // alone, has a new cookie at each authentication, and is nobody else's.
 func TestSessionsBeginAndEnd(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", nil)
 		h.Customer(h.tenant, "ben@shop.example", anaPassword)
@@ -73,6 +74,7 @@ func TestSessionsBeginAndEnd(t *testing.T) {
 // Items 40, 41, SECURITY L3, L4: a customer ends his own sessions and
 // connections, and nobody else's, whatever the form names.
 func TestTheAccountPageEndsOnlyOnesOwn(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", nil)
 		ben := h.Customer(h.tenant, "ben@shop.example", anaPassword)
@@ -116,6 +118,7 @@ func TestTheAccountPageEndsOnlyOnesOwn(t *testing.T) {
 
 // SECURITY E5: a cookie that cannot be read is no cookie, and no error.
 func TestBrokenCookiesAreNone(t *testing.T) {
+	t.Parallel()
 	i := servertest.New(t, sqldb.SQLite)
 	h := newHouse(t, i, "thyme", nil)
 	browser, _ := h.signIn()
@@ -144,6 +147,7 @@ func TestBrokenCookiesAreNone(t *testing.T) {
 // framed, referred or run; cookies are out of scripts' reach; redirects after
 // a form are 303.
 func TestWhatBoundsAResponse(t *testing.T) {
+	t.Parallel()
 	i := servertest.New(t, sqldb.SQLite)
 	h := newHouse(t, i, "thyme", nil)
 	browser := i.Browser()

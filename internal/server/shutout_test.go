@@ -149,6 +149,7 @@ func (x *held) sessions() int {
 // SECURITY D3, E4, items 39, 44, 45: whatever shuts a customer out shuts every
 // door, on every node, within a second.
 func TestWhoIsShutOutIsShutOutEverywhere(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		var elsewhere *servertest.Installation
 		if i.Engine == sqldb.Postgres {
@@ -243,6 +244,7 @@ func (h *house) shopIsThere() {
 
 // SECURITY D5: what was given under a setting ends with the setting.
 func TestATakenScopeEndsWhatItGave(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", nil)
 		app := i.Application(h.tenant, func(s *application.Settings) {

@@ -48,6 +48,7 @@ func (h *house) squatter(address string) id.Customer {
 // SECURITY F1, F6, item 28: who holds an address that he has not proved is not
 // found by it, blocks nobody, and gets nothing of who then proves it.
 func TestSquattersGetNothing(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", nil)
 		evil := h.squatter(victimMail)
@@ -93,6 +94,7 @@ func TestSquattersGetNothing(t *testing.T) {
 
 // SECURITY F9, item 44: what a form was not asked for it cannot set.
 func TestNobodyVouchesForHimself(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", collectsNickname)
 		b := i.Browser()
@@ -124,6 +126,7 @@ func TestNobodyVouchesForHimself(t *testing.T) {
 // SECURITY F12, G5: one address is one address; lookalikes are others, and a
 // code for one is never sent to another.
 func TestAddressesThatAreNotOne(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", nil)
 		for _, bad := range []string{
@@ -191,6 +194,7 @@ func TestAddressesThatAreNotOne(t *testing.T) {
 
 // A password that was set anew ends what the old one opened elsewhere.
 func TestANewPasswordEndsOtherSessions(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", nil)
 		browser, tokens := h.signIn()

@@ -29,7 +29,7 @@ var places = []struct {
 	takes func(h *house, signed *servertest.Browser, token string) bool
 }{
 	{"userinfo, header", func(h *house, _ *servertest.Browser, token string) bool {
-		if strings.ContainsAny(token, "\x00\n\xff") {
+		if strings.ContainsAny(token, "\x00\n") || strings.Contains(token, "\xff") {
 			return false // that is no header
 		}
 		return h.plain(http.MethodGet, "/userinfo", "", http.Header{"Authorization": {"Bearer " + token}}) == http.StatusOK
@@ -83,6 +83,7 @@ func b64(text string) string { return base64.RawURLEncoding.EncodeToString([]byt
 // in, none is taken that is not this issuer's, whole, of the right type, in
 // its time.
 func TestForgedTokensAreTakenNowhere(t *testing.T) {
+	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		var fetched atomic.Int64
 		sink := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { fetched.Add(1) }))

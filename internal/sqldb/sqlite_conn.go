@@ -119,7 +119,7 @@ func (c *sqliteConn) fault(rc int32) error {
 	if rc&0xff == sqlite3.SQLITE_INTERRUPT && c.watched != nil && c.watched.Err() != nil {
 		return c.watched.Err()
 	}
-	message := ""
+	var message string
 	if c.db != 0 {
 		message = libc.GoString(sqlite3.Xsqlite3_errmsg(c.tls, c.db))
 	} else {
