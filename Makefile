@@ -97,7 +97,7 @@ bench: need-go need-postgres ## measure every path on both engines into docs/ben
 ## --- check
 
 .PHONY: check
-check: fmt vet docs e2e-types lint test-go race crash-short fuzz-short e2e generated ## what CI runs
+check: fmt vet docs e2e-types lint test-go race crash-short e2e generated ## what CI runs
 
 .PHONY: fmt
 fmt: need-go ## fail where gofmt would change something
@@ -114,10 +114,6 @@ lint: need-go ## golangci-lint, pinned; .golangci.yml says why each linter
 .PHONY: docs
 docs: ## links resolve, commands named in the documentation exist, no machine's paths in the tree
 	@.ci/docs
-
-.PHONY: fuzz-short
-fuzz-short:
-	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
 
 .PHONY: e2e-types
 e2e-types: e2e/node_modules/.package-lock.json

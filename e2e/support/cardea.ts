@@ -107,7 +107,7 @@ export interface Registered {
 /** Registers a confidential third-party application, as an operator does. */
 export async function registerApplication(name: string, redirectURI: string): Promise<Registered> {
   const made = JSON.parse(
-    await command('application', 'create', '--tenant', 'olive-thyme', '--name', name, '--redirect-uri', redirectURI, '--json'),
+    await command('application', 'create', '--tenant', 'olive-thyme', '--name', name, '--kind', 'web', '--auth-method', 'client_secret_post', '--redirect-uri', redirectURI, '--json'),
   ) as { client_id: string; client_secret: string };
   return { clientId: made.client_id, clientSecret: made.client_secret };
 }
