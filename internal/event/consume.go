@@ -125,12 +125,12 @@ func (c *consumption) run(ctx context.Context) error {
 	defer end()
 	for {
 		n, err := c.round(ctx)
-		if ctx.Err() != nil {
-			c.storeLast(ctx)
-			return nil
-		}
 		if err == nil {
 			err = c.store(ctx)
+		}
+		if ctx.Err() != nil { // also where the store was what the end cut short
+			c.storeLast(ctx)
+			return nil
 		}
 		if err != nil {
 			return err
