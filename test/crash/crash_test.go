@@ -84,6 +84,8 @@ type harness struct {
 	slow    int        // restarts that took longer than they may
 	killed  atomic.Bool
 
+	killedAt time.Time
+
 	acknowledged atomic.Int64 // operations
 	changed      atomic.Int64 // the same without refreshes, which are many
 
@@ -207,6 +209,7 @@ func (h *harness) cycle(number int) time.Duration {
 		h.awaitMoment(&h.changed, h.random.IntN(mostChanges))
 	}
 	h.killed.Store(true)
+	h.killedAt = time.Now()
 	if err := h.program.Kill(); err != nil {
 		h.t.Error(err)
 	}
@@ -236,6 +239,7 @@ func (h *harness) cycle(number int) time.Duration {
 		h.slow++
 		h.t.Logf("cycle %d: ready after %s", number+1, took)
 	}
+	h.killed.Store(false) // from here on an error is the program's
 	h.verifyTouched(ctx)
 	return took
 }

@@ -155,8 +155,7 @@ var nothing = map[string]string{
 		(SELECT 1 FROM event e WHERE e.tenant = c.tenant AND e.customer = c.customer AND e.type = 'customer.created')`,
 	"an event of a version that its customer has not reached": `SELECT e.id FROM event e JOIN customer c ON c.tenant = e.tenant AND c.customer = e.customer
 		WHERE e.version > c.version`,
-	"an event without a place": `SELECT e.id FROM event e
-		WHERE NOT EXISTS (SELECT 1 FROM event_position p WHERE p.event = e.id) AND NOT EXISTS (SELECT 1 FROM event_pending p WHERE p.event = e.id)`,
+	"an event without a place":                 `SELECT id FROM event EXCEPT SELECT event FROM event_position EXCEPT SELECT event FROM event_pending`,
 	"an event with a place that waits for one": `SELECT w.event FROM event_pending w JOIN event_position p ON p.lane = w.lane AND p.event = w.event`,
 	"a place without an event":                 `SELECT p.event FROM event_position p WHERE NOT EXISTS (SELECT 1 FROM event e WHERE e.tenant = p.tenant AND e.customer = p.customer AND e.id = p.event)`,
 	"a lane with a gap":                        `SELECT CAST(lane AS TEXT) FROM event_position GROUP BY lane HAVING min(position) <> 1 OR max(position) <> count(*)`,
