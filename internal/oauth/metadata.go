@@ -115,5 +115,6 @@ func (p *Provider) jwks(w http.ResponseWriter, r *http.Request, t *tenant.Tenant
 	}
 	w.Header().Set("Content-Type", "application/jwk-set+json")
 	w.Header().Set("Cache-Control", "public, max-age="+strconv.Itoa(int(signingkey.CacheFor.Seconds())))
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -102,17 +103,18 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, next http.Handler
 // without personal data.
 func (s *Server) outermost(next http.Handler) http.Handler {
 	recovered := s.problems.Recover(next)
+	// Shared by all responses; net/http only reads them.
+	fixed := map[string][]string{"X-Content-Type-Options": {"nosniff"}, "Referrer-Policy": {"same-origin"}}
+	if !s.Development {
+		fixed["Strict-Transport-Security"] = []string{"max-age=63072000; includeSubDomains"}
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		request := id.New[id.Request](s.Clock.Now(), s.Random)
 		h := w.Header()
 		h.Set("X-Request-Id", string(request))
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "same-origin")
-		if !s.Development {
-			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
-		}
-		if r.Body != nil {
+		maps.Copy(h, fixed)
+		if r.Body != http.NoBody {
 			r.Body = http.MaxBytesReader(w, r.Body, s.Config.Limits.MaxBodyBytes)
 		}
 		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}

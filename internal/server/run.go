@@ -171,6 +171,7 @@ func (s *Server) SocketPath() string {
 // the grace and stops. Admin, where it is given, is served on the socket.
 // Ready is called once the server answers, with the address it listens on.
 func (s *Server) Run(ctx context.Context, admin http.Handler, ready func(net.Addr)) error {
+	ballast = make([]byte, ballastBytes)
 	s.registerMetrics()
 	c := s.Config
 	listener, err := net.Listen("tcp", c.Listen)

@@ -34,6 +34,7 @@ const (
 
 type options struct {
 	binary, out, engines, floor, commit string
+	keep                                string
 	quick                               bool
 	warm, measured                      time.Duration
 }
@@ -43,6 +44,7 @@ func main() {
 	flag.StringVar(&o.binary, "binary", "bin/cardea", "the program under test; with its symbols, profiles have names")
 	flag.StringVar(&o.out, "out", "", "where the page is written; \"\" for standard output")
 	flag.StringVar(&o.engines, "engines", "sqlite,postgres", "what is measured")
+	flag.StringVar(&o.keep, "keep", "", "keep perf's record of the path whose name begins so, with its call graph, as bench.perf")
 	flag.BoolVar(&o.quick, "quick", false, "measure each path for one second, to see that all works")
 	flag.StringVar(&o.floor, "floor", "", "serve the floor at this address (used by bench itself)")
 	flag.StringVar(&o.commit, "commits", "", "print how many commits a second there are: sqlite or a PostgreSQL URL (used by bench itself)")
@@ -246,7 +248,12 @@ func (r *report) measurePaths(ctx context.Context, w *world, f *figures) error {
 		}
 		row := row{name: name, result: got, floor: floor.rate(), least: floor.cost(), aim: aim, aimIs: aimIs}
 		tell(name, got)
-		if row.missed() {
+		if r.keep != "" && strings.HasPrefix(name, r.keep) {
+			if err := r.record(ctx, w, l, p, "bench.perf", "-g"); err != nil {
+				return err
+			}
+		}
+		if row.missed() && !r.quick {
 			if row.profile, err = r.profile(ctx, w, l, p); err != nil {
 				fmt.Fprintf(os.Stderr, "bench: no profile of %s: %v\n", name, err)
 			}

@@ -42,36 +42,40 @@ var parts = []struct {
 // profile runs a path again under perf and returns where the program spent its
 // time. It needs perf, and a program with symbols.
 func (r *report) profile(ctx context.Context, w *world, l *load, p path) (string, error) {
-	perf, err := exec.LookPath("perf")
-	if err != nil {
-		return "", errors.New("perf is not installed: apt-get install linux-perf")
-	}
 	folder, err := os.MkdirTemp("", "cardea-profile-")
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = os.RemoveAll(folder) }() // the system clears it too
 	data := filepath.Join(folder, "data")
+	if err := r.record(ctx, w, l, p, data); err != nil {
+		return "", err
+	}
+	out, err := exec.CommandContext(ctx, "perf", "report", "-q", "-i", data, "--stdio", "--no-children", "--sort", "comm,symbol").Output()
+	if err != nil {
+		return "", fmt.Errorf("perf report: %w", err)
+	}
+	return summary(string(out)), nil
+}
+
+// record has perf watch the program and its database while a path is walked.
+func (r *report) record(ctx context.Context, w *world, l *load, p path, into string, options ...string) error {
+	if _, err := exec.LookPath("perf"); err != nil {
+		return errors.New("perf is not installed: apt-get install linux-perf")
+	}
 	pids := []string{strconv.Itoa(w.program.PID())}
 	for _, pid := range w.database {
 		for _, member := range family(pid) {
 			pids = append(pids, strconv.Itoa(member))
 		}
 	}
-	record := exec.CommandContext(ctx, perf, "record", "-q", "-e", "cpu-clock", "-F", "997", "-o", data, "-p", strings.Join(pids, ","),
-		"--", "sleep", strconv.Itoa(int(profileFor.Seconds())))
+	record := exec.CommandContext(ctx, "perf", slices.Concat([]string{"record", "-q", "-e", "cpu-clock", "-F", "997", "-o", into, "-p", strings.Join(pids, ",")},
+		options, []string{"--", "sleep", strconv.Itoa(int(profileFor.Seconds()))})...)
 	if err := record.Start(); err != nil {
-		return "", err
+		return err
 	}
 	_, errLoad := l.run(p, 0, profileFor)
-	if err := errors.Join(errLoad, record.Wait()); err != nil {
-		return "", err
-	}
-	out, err := exec.CommandContext(ctx, perf, "report", "-q", "-i", data, "--stdio", "--no-children", "--sort", "comm,symbol").Output()
-	if err != nil {
-		return "", fmt.Errorf("perf report: %w", err)
-	}
-	return summary(string(out)), nil
+	return errors.Join(errLoad, record.Wait())
 }
 
 // summary says what perf reports: the share of each part, and the functions
