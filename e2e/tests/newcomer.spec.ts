@@ -1,4 +1,5 @@
 // The six points that a newcomer sees (the first, the terminal, is in start.spec.ts).
+import { command } from '../support/cardea.js';
 import { beginSignUp, choice, choose, decision, expectGreeted, field, goodPassword, send, sendCode, signIn, signUp, turn } from '../support/customer.js';
 import { messages, newAddress, nextCode } from '../support/inbox.js';
 import { expect, look, test } from '../support/test.js';
@@ -136,16 +137,21 @@ test('back with a code instead, the second one asked for', async ({ page, browse
   await elsewhere.close();
 });
 
-test('an address without an account, one without a password and one with look the same', async ({ page, browser, at }) => {
+test('an address without an account, one without a password, one that is locked and one with look the same', async ({ page, browser, at }) => {
   const bare = newAddress('bare');
   await page.goto(`${at.shop}/signin`);
   await signUp(page, bare);
   await expectGreeted(page, at.shop, bare);
 
+  const locked = newAddress('locked');
+  await command('customer', 'create', '--tenant', 'olive-thyme', '--email', locked, '--verified');
+  await command('customer', 'lock', '--tenant', 'olive-thyme', locked);
+
   const seen: Record<string, string> = {};
   for (const [kind, address] of [
     ['unknown', newAddress('nobody')],
     ['without a password', bare],
+    ['locked', locked],
     ['with a password', at.demoCustomer.identifier],
   ] as const) {
     const context = await browser.newContext();
@@ -158,6 +164,7 @@ test('an address without an account, one without a password and one with look th
     await context.close();
   }
   expect(seen['without a password']).toBe(seen['unknown']);
+  expect(seen['locked']).toBe(seen['unknown']);
   expect(seen['with a password']).toBe(seen['unknown']);
 });
 

@@ -1,5 +1,8 @@
 // How the pages behave whoever sees them: weight, language, reload, two tabs, the inbox.
-import { beginSignUp, choose, choice, expectGreeted, field, goodPassword, send, sendCode, signUp, turn } from '../support/customer.js';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { registerApplication } from '../support/cardea.js';
+import { beginSignUp, choose, choice, decision, expectGreeted, field, goodPassword, send, sendCode, signIn, signUp, turn } from '../support/customer.js';
 import { newAddress, nextCode } from '../support/inbox.js';
 import { expect, look, test } from '../support/test.js';
 
@@ -100,12 +103,45 @@ test('an application with a wrong redirect address is told so, on our page', asy
   await look(page, 'error');
 });
 
+test('an application whose callback sends on to another origin is reached', async ({ page, at }) => {
+  const end = createServer((_, response) => response.end('<h1>arrived</h1>'));
+  const callback = createServer((request, response) => {
+    const to = new URL(request.url ?? '/', 'http://localhost');
+    response.writeHead(303, { location: `http://localhost:${port(end)}${to.search}` }).end();
+  });
+  await Promise.all([end, callback].map((s) => new Promise<void>((done) => s.listen(0, '127.0.0.1', done))));
+  try {
+    const redirectURI = `http://127.0.0.1:${port(callback)}/callback`;
+    const app = await registerApplication('A broker', redirectURI);
+    const authorize = new URL(`${at.issuer}/authorize`);
+    authorize.search = new URLSearchParams({
+      client_id: app.clientId,
+      redirect_uri: redirectURI,
+      response_type: 'code',
+      scope: 'openid email',
+      code_challenge: 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM', // RFC 7636, appendix B
+      code_challenge_method: 'S256',
+    }).toString();
+    await page.goto(authorize.href);
+    await signIn(page, at.demoCustomer.identifier, at.demoCustomer.password);
+    await turn(page, () => decision(page, 'allow').click());
+    await expect(page.locator('h1')).toHaveText('arrived');
+    expect(new URL(page.url()).port).toBe(String(port(end)));
+    expect(new URL(page.url()).searchParams.get('code')).toBeTruthy();
+  } finally {
+    end.close();
+    callback.close();
+  }
+});
+
 test('the code page can be left for another address', async ({ page, at }) => {
   await page.goto(`${at.shop}/signin`);
   await beginSignUp(page, newAddress('typo'));
   await choose(page, 'back');
   await expect(field(page, 'identifier')).toBeVisible();
 });
+
+const port = (server: Server): number => (server.address() as AddressInfo).port;
 
 async function redirectOf(url: string): Promise<string> {
   const answer = await fetch(url, { redirect: 'manual' });

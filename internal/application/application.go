@@ -172,7 +172,7 @@ func (s *Settings) complete(development bool) error {
 	between("access_token_ttl", s.AccessTTL, time.Minute, day)
 	between("refresh_token_idle", s.RefreshIdle, time.Minute, 400*day)
 	between("session_max_age", s.SessionMaxAge, time.Second, 400*day)
-	between("session_idle", s.SessionIdle, time.Second, 400*day)
+	between("session_idle", s.SessionIdle, 2*tenant.SeenEvery, 400*day)
 	for key, address := range map[string]string{"client_uri": s.HomeURL, "policy_uri": s.PolicyURL, "tos_uri": s.TermsURL} {
 		if address == "" {
 			continue

@@ -5,9 +5,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 func TestWhatFollowsFromTheKind(t *testing.T) {
@@ -87,6 +89,7 @@ func TestSettings(t *testing.T) {
 		{"a negative life of tokens", func(s *application.Settings) { s.AccessTTL = -1 }, "access_token_ttl"},
 		{"a negative life of refresh tokens", func(s *application.Settings) { s.RefreshIdle = -1 }, "refresh_token_idle"},
 		{"a negative age of sessions", func(s *application.Settings) { s.SessionMaxAge = -1 }, "session_max_age"},
+		{"an idleness shorter than it is known", func(s *application.Settings) { s.SessionIdle = tenant.Duration(9 * time.Minute) }, "session_idle"},
 		{"a negative idleness of sessions", func(s *application.Settings) { s.SessionIdle = -1 }, "session_idle"},
 		{"tokens that live for a year", func(s *application.Settings) { s.AccessTTL = 365 * 24 * 3600 * 1e9 }, "access_token_ttl"},
 		{"a private scheme of a web application", func(s *application.Settings) { s.RedirectURIs = []string{"com.example.shop:/callback"} }, "com.example.shop"},

@@ -126,6 +126,9 @@ func (p *Provider) decide(w http.ResponseWriter, r *http.Request, x *exchange, c
 		})
 		return nil
 	}
+	// Only now: an application that asks for recent activity would otherwise be
+	// answered by the very request that it turned away.
+	p.Interaction.Seen(r.Context(), x.tenant, client.Session)
 	consented := finished != nil && finished.Outcome == "consented"
 	if !consented {
 		needed, err := p.consentNeeded(x, client.Session)

@@ -13,6 +13,7 @@
 package oauth
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -42,6 +43,8 @@ const ResumeKind = "authorize"
 type Interaction interface {
 	// Client parses who sends a request, the browser's session included.
 	Client(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) (journey.Client, error)
+	// Seen records that the customer did something with his session.
+	Seen(ctx context.Context, t *tenant.Tenant, s *session.Session)
 	// Begin shows the first page of a journey.
 	Begin(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, start journey.Start)
 	// Fault shows the page of a request that cannot be answered to the

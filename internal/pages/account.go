@@ -42,6 +42,7 @@ func (p *Pages) account(w http.ResponseWriter, r *http.Request, t *tenant.Tenant
 		p.Begin(w, r, t, journey.Start{Journey: "sign-in", Return: journey.Return{Kind: returnAccount}, Client: client})
 		return
 	}
+	p.Seen(r.Context(), t, client.Session)
 	data, err := p.accountOf(r.Context(), t, client)
 	if err != nil {
 		p.broken(w, r, t, err)
@@ -201,6 +202,7 @@ func (p *Pages) changeAccount(w http.ResponseWriter, r *http.Request, t *tenant.
 		redirect(w, p.accountURL(t, client.Language))
 		return
 	}
+	p.Seen(r.Context(), t, client.Session)
 	asked, genuine, err := p.openAccount(r.Context(), t, form.Get("state"))
 	if err != nil {
 		p.broken(w, r, t, err)

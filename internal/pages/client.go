@@ -31,8 +31,9 @@ func resumed(r *http.Request) (journey.Client, bool) {
 }
 
 // Client parses who sends a request: address, browser, language, cookies, and
-// the live session if there is one, which is thereby seen. A broken, forged or
-// old cookie is no cookie; an error is a fault of storage.
+// the live session if there is one. A broken, forged or old cookie is no
+// cookie; an error is a fault of storage. The session is not thereby seen:
+// whoever lets the customer through on it says so with Seen.
 //
 // The binding is the journey cookie's, or a new one, which Begin then sets: a
 // request that begins no journey leaves no cookie.
@@ -64,11 +65,15 @@ func (p *Pages) Client(_ http.ResponseWriter, r *http.Request, t *tenant.Tenant)
 		return client, err
 	}
 	client.Session = live
-	if err := p.Sessions.Touch(r.Context(), t, live); err != nil {
-		// He may go on all the same: it is for the next time.
-		p.Logger.LogAttrs(r.Context(), slog.LevelWarn, "a session that was seen could not be recorded", slog.Any("error", err))
-	}
 	return client, nil
+}
+
+// Seen records that the customer did something with his session.
+func (p *Pages) Seen(ctx context.Context, t *tenant.Tenant, s *session.Session) {
+	if err := p.Sessions.Touch(ctx, t, s); err != nil {
+		// He may go on all the same: it is for the next time.
+		p.Logger.LogAttrs(ctx, slog.LevelWarn, "a session that was seen could not be recorded", slog.Any("error", err))
+	}
 }
 
 // bindingBytes is how much chance is in a journey cookie.

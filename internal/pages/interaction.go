@@ -19,12 +19,9 @@ type SignOut struct {
 
 // ConfirmSignOut asks whether to sign out everywhere.
 func (p *Pages) ConfirmSignOut(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, ask SignOut) {
-	s := sheet{page: view.Page{Lang: p.language(r, t), Action: ask.Action, State: ask.State, Data: view.SignOut{}}}
+	s := sheet{page: view.Page{Lang: p.language(r, t), Action: ask.Action, State: ask.State, Data: view.SignOut{}}, target: ask.Target}
 	if ask.Application != nil {
 		s.page.Application = ask.Application.Name
-	}
-	if ask.Target != "" {
-		s.targets = []string{ask.Target}
 	}
 	p.draw(w, r, t, s)
 }

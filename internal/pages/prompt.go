@@ -24,7 +24,7 @@ type shown struct {
 // show draws a step. A mistake is answered with 200, as the page it is on; a
 // limit with 429, a queue with 503.
 func (p *Pages) show(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s shown) {
-	out := sheet{targets: targetsOf(s.Application, s.Return), page: view.Page{
+	out := sheet{target: targetOf(s.Application, s.Return), page: view.Page{
 		Lang: s.lang, Languages: p.offered(t), Action: t.Path + "/journey", State: withLanguage(s.lang, s.State),
 		Values: map[string]string{}, Errors: map[string]view.Text{},
 	}}
@@ -55,21 +55,20 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 	p.draw(w, r, t, out)
 }
 
-// targetsOf are the addresses that answering a journey's form may redirect to:
-// browsers hold form-action against those too.
-func targetsOf(app *application.Application, to journey.Return) []string {
-	if app == nil {
-		return nil
+// targetOf is the address that answering a journey's form may redirect to:
+// browsers hold form-action against that too. The request's own was checked
+// before it was sealed; without one, the application has registered one only.
+func targetOf(app *application.Application, to journey.Return) string {
+	if app == nil || to.Kind != returnAuthorize {
+		return ""
 	}
-	targets := slices.Clone(app.RedirectURIs)
-	if to.Kind == returnAuthorize {
-		// A native application's loopback port is its own each time (RFC 8252,
-		// section 7.3): the request has it, and was checked before it was sealed.
-		if params, err := url.ParseQuery(to.Params); err == nil {
-			targets = append(targets, params.Get("redirect_uri"))
-		}
+	if params, err := url.ParseQuery(to.Params); err == nil && params.Get("redirect_uri") != "" {
+		return params.Get("redirect_uri")
 	}
-	return targets
+	if len(app.RedirectURIs) == 1 {
+		return app.RedirectURIs[0]
+	}
+	return ""
 }
 
 // describe says which page a prompt is, with what was typed kept, never a

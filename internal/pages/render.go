@@ -20,11 +20,11 @@ import (
 
 // sheet is a page on its way out.
 type sheet struct {
-	status  int       // 0: 200
-	retry   time.Time // Retry-After, where it is not zero
-	targets []string  // where answering the page's form may redirect to
-	back    bool      // the back button may show it again, from this browser's cache
-	page    view.Page // Lang is set by whoever makes it; the rest of the frame is filled in
+	status int       // 0: 200
+	retry  time.Time // Retry-After, where it is not zero
+	target string    // where answering the page's form may redirect to
+	back   bool      // the back button may show it again, from this browser's cache
+	page   view.Page // Lang is set by whoever makes it; the rest of the frame is filled in
 }
 
 // draw writes a page. Every page has the same headers, whatever it says.
@@ -45,7 +45,7 @@ func (p *Pages) draw(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 		body = bytes.ReplaceAll(body, []byte(`src="`+view.AssetPath), []byte(`src="`+t.Path+view.AssetPath))
 	}
 	h := w.Header()
-	secure(h, s.targets)
+	secure(h, s.target)
 	if s.back && len(h["Set-Cookie"]) == 0 {
 		// A page that answered a POST and was not stored is, for the back button,
 		// an error page of the browser. This one holds what was typed and a state
@@ -64,9 +64,9 @@ func (p *Pages) draw(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 }
 
 // secure sets what bounds a page in a browser.
-func secure(h http.Header, targets []string) {
+func secure(h http.Header, target string) {
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", view.CSP(targets...))
+	h.Set("Content-Security-Policy", view.CSP(target))
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY") // for browsers without frame-ancestors (RFC 9700, section 4.16)
 	// Nothing of our addresses is told to other sites (RFC 9700, section 4.2).
@@ -159,6 +159,6 @@ func (p *Pages) logged(r *http.Request, err error) string {
 // bare is the last resort: pages themselves cannot be drawn.
 func (p *Pages) bare(w http.ResponseWriter, r *http.Request, err error) {
 	named := p.logged(r, err)
-	secure(w.Header(), nil)
+	secure(w.Header(), "")
 	http.Error(w, strings.Join([]string{"Something went wrong on our side. Please try again.", named}, "\n"), http.StatusInternalServerError)
 }

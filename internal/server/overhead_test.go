@@ -21,7 +21,7 @@ func BenchmarkCachedDocuments(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				w := httptest.NewRecorder()
-				handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, t.Path+path, nil))
+				handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, t.URL(path), nil))
 				if w.Code != http.StatusOK {
 					b.Fatalf("%s answered %d", path, w.Code)
 				}

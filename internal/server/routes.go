@@ -63,12 +63,14 @@ func tenantOf(ctx context.Context) *tenant.Tenant {
 	return t
 }
 
-// bySlug serves the tenants that are served by path.
+// bySlug serves the tenants that are served by path, on the host of their
+// issuer alone: on another tenant's their pages would have its origin
+// (DESIGN.md, rule 13).
 func (s *Server) bySlug(next http.Handler, path func(*http.Request) string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t, err := s.Tenants.BySlug(r.Context(), r.PathValue("slug"))
-		if err == nil && t.Host != "" {
-			err = tenant.ErrNotFound // it has a host of its own, and only that
+		if err == nil && (t.Host != "" || tenant.Authority(r.Host) != t.Authority) {
+			err = tenant.ErrNotFound
 		}
 		s.serve(w, r, next, t, path(r), err)
 	})

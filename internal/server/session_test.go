@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/server/servertest"
 	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 // SECURITY E1, E2, items 36–39, 42, 43: a session is begun by signing in
@@ -254,6 +256,47 @@ func TestFailuresAreNotMixedUp(t *testing.T) {
 		}
 		if got.status >= 500 || (k%4 == 0 && !strings.Contains(text, marker)) {
 			t.Errorf("%s was answered %d %s", marker, got.status, text)
+		}
+	})
+}
+
+// An application that asks for recent activity is not answered by asking
+// twice, and does not ask whoever is active.
+func TestAnApplicationsOwnIdleLifetime(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
+		h := newHouse(t, i, "thyme", nil)
+		strict := i.Application(h.tenant, func(s *application.Settings) { s.Name, s.SessionIdle = "Bank", tenant.Duration(10*time.Minute) })
+		browser := i.Browser()
+		h.shop.SignIn(i, browser, anaMail, anaPassword, nil)
+		open := func(app *servertest.App, params url.Values) *servertest.Page {
+			return browser.Get(app.URL(i, app.Authorize(params)))
+		}
+		for range 8 { // active for half an hour, elsewhere
+			i.Clock.Advance(4 * time.Minute)
+			if !onAccount(browser.Get(i.Base + h.tenant.Path + "/account")) {
+				t.Fatal("an active customer is signed out")
+			}
+		}
+		if p := open(strict, nil); p.Location == nil || p.Location.Query().Get("code") == "" {
+			t.Fatalf("an active customer is asked again: %s", servertest.Text(p.Body))
+		}
+		i.Clock.Advance(11 * time.Minute)
+		for range 3 {
+			if p := open(strict, url.Values{"prompt": {"none"}}); p.Location == nil || p.Location.Query().Get("error") != "login_required" {
+				t.Fatalf("idle for longer than the application allows, asked silently: %v", p.Location)
+			}
+			if p := open(strict, nil); p.Location != nil {
+				t.Fatalf("idle for longer than the application allows: %s", p.Location)
+			}
+		}
+		if p := open(h.shop, nil); p.Location == nil {
+			t.Errorf("another application asks too: %s", servertest.Text(p.Body))
+		}
+		i.Clock.Advance(11 * time.Minute)
+		p := browser.Answer(open(strict, nil), url.Values{"password": {anaPassword}})
+		if p.Location == nil || p.Location.Query().Get("code") == "" {
+			t.Errorf("who proved himself again gets no code: %s", servertest.Text(p.Body))
 		}
 	})
 }

@@ -12,10 +12,6 @@ import (
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
-// seenEvery is the shortest time between two records that a session was seen.
-// A lifetime so short that this would end it is recorded four times in it.
-const seenEvery = 5 * time.Minute
-
 const selectSession = `SELECT session, secret_hash, device, epoch, methods, acr, stay,
 	created_at, authenticated_at, last_seen_at, idle_until, absolute_until FROM session `
 
@@ -120,9 +116,11 @@ func (s *Sessions) Touch(ctx context.Context, t *tenant.Tenant, x *Session) erro
 	})
 }
 
+// due tells whether it is time to record that a session was seen. A lifetime
+// so short that tenant.SeenEvery would end it is recorded four times in it.
 func due(t *tenant.Tenant, x *Session, now time.Time) bool {
 	idle, _ := lifetimes(t.Settings.Session, x.Stay)
-	return now.Sub(x.LastSeenAt) >= min(seenEvery, idle/4)
+	return now.Sub(x.LastSeenAt) >= min(tenant.SeenEvery, idle/4)
 }
 
 // touch prolongs a session unless another request has just done so, or it has

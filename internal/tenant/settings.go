@@ -18,6 +18,10 @@ import (
 	"github.com/cardea-id/cardea/internal/identifier"
 )
 
+// SeenEvery is the shortest time between two records that a session was seen
+// (DESIGN.md, rule 5).
+const SeenEvery = 5 * time.Minute
+
 // Settings are what an operator may choose for a tenant. The zero value of a
 // field is not its default: start from Defaults.
 type Settings struct {

@@ -53,6 +53,7 @@ type Tenant struct {
 	Issuer    string // the iss of its tokens, fixed when the tenant is made; no slash at the end
 	Host      string // the host that it is served on; "" where it is served by path
 	Path      string // the path that it is served under: "" or "/t/{slug}"
+	Authority string // the host of the issuer, with its port where that is not the scheme's own
 	Suspended bool
 	Settings  Settings
 	Schema    *ProfileSchema                       // the compiled Settings.Profile
@@ -271,11 +272,25 @@ func (s *Store) BySlug(ctx context.Context, slug string) (*Tenant, error) {
 // ByHost returns the tenant that is served on host (with its port where it is
 // not the scheme's own), or ErrNotFound.
 func (s *Store) ByHost(ctx context.Context, host string) (*Tenant, error) {
-	host = strings.ToLower(host)
+	host = Authority(host)
 	if host == "" || len(host) > 260 {
 		return nil, ErrNotFound
 	}
 	return s.cached(ctx, "host:"+host, `t.host = $1`, host)
+}
+
+// Authority is the Host header of a request in the spelling that tenants are
+// kept by: in small letters, without the dot of a fully qualified name, and
+// without a scheme's own port, which some clients write.
+func Authority(host string) string {
+	host = strings.ToLower(host)
+	for _, own := range []string{":443", ":80"} {
+		host = strings.TrimSuffix(host, own)
+	}
+	if name, port, found := strings.Cut(host, ".:"); found {
+		return name + ":" + port
+	}
+	return strings.TrimSuffix(host, ".")
 }
 
 // cached reads one tenant. A name that no tenant has is remembered too, so
@@ -343,8 +358,10 @@ func scan(row sqldb.Scanner) (*Tenant, error) {
 		}
 	}
 	t.Brand.Theme = json.RawMessage(theme)
+	_, t.Authority, _ = strings.Cut(t.Issuer, "://")
 	if t.Host == "" {
 		t.Path = "/t/" + t.Slug
+		t.Authority = strings.TrimSuffix(t.Authority, t.Path)
 	}
 	return &t, nil
 }

@@ -2,42 +2,45 @@ package view
 
 import (
 	"net/url"
-	"slices"
 	"strings"
 )
 
 // CSP is the Content-Security-Policy of every page. A form that is posted to
-// us may end in a redirect to the application, which browsers hold against
-// form-action too: formTargets are the redirect URIs that may follow. What
-// cannot be written as a source is left out.
-func CSP(formTargets ...string) string {
-	forms := []string{"'self'"}
-	for _, target := range formTargets {
-		if source := source(target); source != "" && !slices.Contains(forms, source) {
-			forms = append(forms, source)
-		}
+// us may end in a redirect to target, the application's redirect URI, and
+// Chromium holds form-action against every redirect that follows, those of the
+// application included (docs/decisions/0012-form-action.md). A page that leads
+// nowhere else has no target.
+func CSP(target string) string {
+	forms := "'self'"
+	if sources := sources(target); sources != "" {
+		forms += " " + sources
 	}
 	return "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; font-src 'self'; form-action " +
-		strings.Join(forms, " ") + "; frame-ancestors 'none'; base-uri 'none'"
+		forms + "; frame-ancestors 'none'; base-uri 'none'"
 }
 
-// source is a redirect URI as a source expression: its origin, or the scheme
-// of a native application (RFC 8252, 7.1).
-func source(uri string) string {
+// sources are the source expressions of where an application at a redirect URI
+// may send a browser on to. What cannot be written as a source is left out.
+func sources(uri string) string {
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme == "" {
 		return ""
 	}
 	switch u.Scheme {
-	case "http", "https":
+	case "https":
+		return "https:"
+	case "http": // a native application's or a developer's own machine
 		if u.Host == "" || !plainHost(u.Host) {
 			return ""
 		}
-		return u.Scheme + "://" + u.Host
+		if name := u.Hostname(); name == "localhost" || strings.HasPrefix(name, "127.") || name == "::1" {
+			return "https: http://localhost:* http://127.0.0.1:* http://" + u.Host
+		}
+		return "https: http://" + u.Host
 	case "data", "blob", "javascript", "filesystem", "about":
 		return ""
 	}
-	return u.Scheme + ":"
+	return "https: " + u.Scheme + ":" // RFC 8252, section 7.1
 }
 
 func plainHost(host string) bool {

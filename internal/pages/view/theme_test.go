@@ -109,20 +109,26 @@ func TestLookIsServedByHash(t *testing.T) {
 func TestCSP(t *testing.T) {
 	const rest = "; frame-ancestors 'none'; base-uri 'none'"
 	const most = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; font-src 'self'; form-action 'self'"
-	for _, tt := range []struct {
-		name    string
-		targets []string
-		want    string
-	}{
-		{"nothing", nil, ""},
-		{"application", []string{"https://shop.example/cb?x=1;y", "https://shop.example/other"}, " https://shop.example"},
-		{"loopback", []string{"http://127.0.0.1:8123/cb", "http://[::1]:99/cb"}, " http://127.0.0.1:8123 http://[::1]:99"},
-		{"native", []string{"com.example.app:/cb"}, " com.example.app:"},
-		{"schemes that run", []string{"javascript:alert(1)", "data:text/html,x", "blob:x"}, ""},
-		{"policy in the host", []string{"https://a;script-src *", "https://a b/", "https://*/", "https://a,b/", "not a uri", "", "//x"}, ""},
+	for target, want := range map[string]string{
+		"":                                   "",
+		"https://shop.example/cb?x=1;y":      " https:", // and wherever the shop sends on to
+		"http://127.0.0.1:8123/cb":           " https: http://localhost:* http://127.0.0.1:* http://127.0.0.1:8123",
+		"http://[::1]:99/cb":                 " https: http://localhost:* http://127.0.0.1:* http://[::1]:99",
+		"http://shop.test/cb":                " https: http://shop.test",
+		"com.example.app:/cb":                " https: com.example.app:",
+		"javascript:alert(1)":                "",
+		"data:text/html,x":                   "",
+		"blob:x":                             "",
+		"http://a;script-src *":              "",
+		"http://a b/":                        "",
+		"http://*/":                          "",
+		"http://a,b/":                        "",
+		"not a uri":                          "",
+		"//x":                                "",
+		"http://localhost.evil.example:1/cb": " https: http://localhost.evil.example:1",
 	} {
-		if got := CSP(tt.targets...); got != most+tt.want+rest {
-			t.Errorf("%s: %s", tt.name, got)
+		if got := CSP(target); got != most+want+rest {
+			t.Errorf("%s: %s", target, got)
 		}
 	}
 }
@@ -132,7 +138,8 @@ func FuzzCSP(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, uri string) {
-		if got := source(uri); strings.ContainsAny(got, "; ,\t\r\n'\"*") {
+		got := strings.NewReplacer("http://localhost:*", "", "http://127.0.0.1:*", "").Replace(sources(uri))
+		if strings.ContainsAny(got, ";,\t\r\n'\"*") || len(strings.Fields(got)) > 2 {
 			t.Errorf("%q becomes %q", uri, got)
 		}
 	})

@@ -48,6 +48,7 @@ type Installation struct {
 	t         testing.TB
 	cfg       config.Config
 	configure []func(*server.Environment)
+	public    string // the host that tenants have, the first node's
 	stop      func() // ends this node, once
 }
 
@@ -80,7 +81,7 @@ func New(t testing.TB, engine sqldb.Engine, configure ...func(*server.Environmen
 // SecondNode runs another node on the same databases. It is for PostgreSQL.
 func (i *Installation) SecondNode() *Installation {
 	i.t.Helper()
-	second := &Installation{t: i.t, Engine: i.Engine, Clock: i.Clock, cfg: i.cfg, configure: i.configure}
+	second := &Installation{t: i.t, Engine: i.Engine, Clock: i.Clock, cfg: i.cfg, configure: i.configure, public: i.public}
 	second.start()
 	return second
 }
@@ -108,8 +109,17 @@ func (i *Installation) start() {
 	}
 	i.Server = s
 	stop := s.StartTasks(context.Background())
-	front := httptest.NewServer(s.Handler())
+	handler := s.Handler()
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host == strings.TrimPrefix(i.Base, "http://") {
+			r.Host = i.public // as the balancer before several nodes does
+		}
+		handler.ServeHTTP(w, r)
+	}))
 	i.Base = front.URL
+	if i.public == "" {
+		i.public = strings.TrimPrefix(front.URL, "http://")
+	}
 	i.stop = sync.OnceFunc(func() {
 		front.Close()
 		stop()
