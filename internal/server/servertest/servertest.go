@@ -7,10 +7,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +20,7 @@ import (
 	"time"
 
 	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/backup"
 	"github.com/cardea-id/cardea/internal/config"
 	"github.com/cardea-id/cardea/internal/credential"
 	"github.com/cardea-id/cardea/internal/customer"
@@ -49,6 +52,7 @@ type Installation struct {
 	cfg       config.Config
 	configure []func(*server.Environment)
 	public    string // the host that tenants have, the first node's
+	handler   atomic.Pointer[http.Handler]
 	stop      func() // ends this node, once
 }
 
@@ -74,54 +78,99 @@ func New(t testing.TB, engine sqldb.Engine, configure ...func(*server.Environmen
 	i.cfg.Database.URL = config.NewSecret(dbtest.URL(t, engine, append(server.Migrations(), server.DevelopmentMigrations()...)))
 	i.cfg.KeyStore.URL = config.NewSecret(dbtest.URL(t, engine, server.KeyStoreMigrations()))
 	i.cfg.RootKey.Value = config.NewSecret(base64.StdEncoding.EncodeToString(raw[:]))
+	i.listen()
+	i.public = strings.TrimPrefix(i.Base, "http://")
 	i.start()
 	return i
+}
+
+// listen opens the address that the node is reached at, from whenever it
+// first starts until the end of the test.
+func (i *Installation) listen() {
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host == strings.TrimPrefix(i.Base, "http://") {
+			r.Host = i.public // as the balancer before several nodes does
+		}
+		(*i.handler.Load()).ServeHTTP(w, r)
+	}))
+	i.Base = front.URL
+	i.t.Cleanup(front.Close)
 }
 
 // SecondNode runs another node on the same databases. It is for PostgreSQL.
 func (i *Installation) SecondNode() *Installation {
 	i.t.Helper()
 	second := &Installation{t: i.t, Engine: i.Engine, Clock: i.Clock, cfg: i.cfg, configure: i.configure, public: i.public}
+	second.listen()
 	second.start()
 	return second
 }
 
-// Restart stops the node and starts it anew on the same databases. It is
-// reached at another Base then; its tenants keep their issuers.
+// Restart stops the node and starts it anew on the same databases.
 func (i *Installation) Restart() {
 	i.t.Helper()
 	i.stop()
 	i.start()
 }
 
-func (i *Installation) start() {
+// BackUp makes a backup, as an operator does while the node runs.
+func (i *Installation) BackUp() (folder string) {
 	i.t.Helper()
-	cfg := i.cfg
+	root, err := server.RootKey(&i.cfg)
+	i.must(err)
+	folder = filepath.Join(i.t.TempDir(), "backup")
+	_, err = backup.Write(context.Background(), backup.Source{DB: i.DB, Store: i.KeyStore, Ring: i.Ring, Root: root.ID(), Release: "test",
+		Clock: i.Clock, Random: rand.Reader}, backup.Destination{Folder: folder})
+	i.must(err)
+	return folder
+}
+
+// Restore stops the node, puts a backup in the place of what is there, and
+// starts the node anew.
+func (i *Installation) Restore(folder string) {
+	i.t.Helper()
+	i.stop()
+	root, err := server.RootKey(&i.cfg)
+	i.must(err)
+	_, err = backup.Restore(context.Background(), backup.Restoration{
+		Folder: folder, DatabaseURL: i.cfg.Database.URL.Reveal(), KeyStoreURL: i.cfg.KeyStore.URL.Reveal(), Force: true,
+		Migrations: append(server.Migrations(), server.DevelopmentMigrations()...), StoreMigrations: server.KeyStoreMigrations(), Root: root,
+		Clock: i.Clock, Random: rand.Reader,
+		Finish: func(ctx context.Context) error {
+			cfg := i.cfg
+			s, err := server.Assemble(ctx, i.environment(&cfg))
+			if err != nil {
+				return err
+			}
+			return errors.Join(s.FinishErasures(ctx), s.Close())
+		},
+	})
+	i.must(err)
+	i.start()
+}
+
+func (i *Installation) environment(cfg *config.Config) server.Environment {
 	environment := server.Environment{
-		Config: &cfg, Clock: i.Clock, Random: rand.Reader, Development: true, Logger: slog.New(slog.NewTextHandler(testWriter{i.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Config: cfg, Clock: i.Clock, Random: rand.Reader, Development: true, Logger: slog.New(slog.NewTextHandler(testWriter{i.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	for _, change := range i.configure {
 		change(&environment)
 	}
-	s, err := server.Assemble(context.Background(), environment)
+	return environment
+}
+
+func (i *Installation) start() {
+	i.t.Helper()
+	cfg := i.cfg
+	s, err := server.Assemble(context.Background(), i.environment(&cfg))
 	if err != nil {
 		i.t.Fatal(err)
 	}
 	i.Server = s
 	stop := s.StartTasks(context.Background())
 	handler := s.Handler()
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Host == strings.TrimPrefix(i.Base, "http://") {
-			r.Host = i.public // as the balancer before several nodes does
-		}
-		handler.ServeHTTP(w, r)
-	}))
-	i.Base = front.URL
-	if i.public == "" {
-		i.public = strings.TrimPrefix(front.URL, "http://")
-	}
+	i.handler.Store(&handler)
 	i.stop = sync.OnceFunc(func() {
-		front.Close()
 		stop()
 		if err := s.Close(); err != nil {
 			i.t.Errorf("close the installation: %v", err)
