@@ -160,6 +160,9 @@ func (c *Config) Warnings() []string {
 	if !loopbackListen(c.Listen) && !c.TLS.Enabled() && len(c.TrustedProxies) == 0 {
 		warnings = append(warnings, "listen: "+c.Listen+" is open to the network without TLS, and no trusted_proxies are named; passwords would travel in the clear")
 	}
+	if loopbackListen(c.Listen) && len(c.TrustedProxies) == 0 && (c.Rate.FormsPerSecond > 0 || c.Rate.FailuresPerSecond > 0) {
+		warnings = append(warnings, "trusted_proxies: none are named, but listen is "+c.Listen+"; behind a proxy everybody would have the proxy's address and share its rate_limit")
+	}
 	if c.Metrics.Listen != "" && !loopbackListen(c.Metrics.Listen) {
 		warnings = append(warnings, "metrics.listen: "+c.Metrics.Listen+" is open to the network, and metrics ask for no authentication")
 	}

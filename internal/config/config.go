@@ -38,6 +38,7 @@ type Config struct {
 	Metrics  Metrics  `yaml:"metrics"`
 	Hashing  Hashing  `yaml:"hashing"`
 	Limits   Limits   `yaml:"limits"`
+	Rate     Rate     `yaml:"rate_limit"`
 }
 
 // Database says where everything but customers' keys is kept.
@@ -103,4 +104,13 @@ type Limits struct {
 	ReadTimeout    time.Duration `yaml:"read_timeout" default:"10s" min:"1s" max:"10m" doc:"How long a request may take to arrive."`
 	WriteTimeout   time.Duration `yaml:"write_timeout" default:"30s" min:"1s" max:"10m" doc:"How long a request may take from its header's arrival to the end of its answer."`
 	IdleTimeout    time.Duration `yaml:"idle_timeout" default:"2m" min:"1s" max:"1h" doc:"How long a connection stays open without a request."`
+}
+
+// Rate bounds what one network asks of one node: an IPv4 address or an IPv6
+// /64. The defaults are what a company behind one address does not reach.
+type Rate struct {
+	FormsPerSecond    int `yaml:"forms_per_second" default:"10" min:"0" max:"100000" doc:"Forms that one network may post to the hosted pages a second. 0 means no limit."`
+	FormsBurst        int `yaml:"forms_burst" default:"100" min:"1" max:"1000000" doc:"Forms that it may post at once, after a rest."`
+	FailuresPerSecond int `yaml:"failures_per_second" default:"5" min:"0" max:"100000" doc:"Failed client authentications of one network a second, after which it is refused at the token, introspection and revocation endpoints. 0 means no limit."`
+	FailuresBurst     int `yaml:"failures_burst" default:"50" min:"1" max:"1000000" doc:"Failures that it may have at once, after a rest."`
 }

@@ -326,3 +326,38 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestRateLimits(t *testing.T) {
+	c, err := load(t, "rate_limit: {forms_per_second: 0, failures_burst: 7}", "CARDEA_ROOT_KEY_VALUE="+rootKey, "CARDEA_RATE_LIMIT_FORMS_BURST=9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (Rate{FormsPerSecond: 0, FormsBurst: 9, FailuresPerSecond: 5, FailuresBurst: 7}); c.Rate != want {
+		t.Errorf("read %+v, want %+v", c.Rate, want)
+	}
+	_, err = load(t, "rate_limit: {forms_per_second: -1, forms_burst: 0}", "CARDEA_ROOT_KEY_VALUE="+rootKey, "CARDEA_RATE_LIMIT_FAILURES_PER_SECOND=often")
+	faults := faultsOf(t, err)
+	for _, key := range []string{"rate_limit.forms_per_second", "rate_limit.forms_burst", "rate_limit.failures_per_second"} {
+		if faults[key] == "" {
+			t.Errorf("%s is taken: %v", key, err)
+		}
+	}
+}
+
+// Behind a proxy that is not named everybody has one address.
+func TestUnnamedProxiesAreWarnedOf(t *testing.T) {
+	warned := func(c *Config) bool { return strings.Contains(strings.Join(c.Warnings(), "\n"), "rate_limit") }
+	c := Default()
+	if !warned(c) {
+		t.Error("no warning of a server on loopback without trusted_proxies")
+	}
+	c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	if warned(c) {
+		t.Error("a warning although a proxy is named")
+	}
+	c = Default()
+	c.Rate.FormsPerSecond, c.Rate.FailuresPerSecond = 0, 0
+	if warned(c) {
+		t.Error("a warning although there are no limits")
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -33,6 +34,8 @@ type exchange struct {
 	form   form
 	basic  string // the Authorization header of the request
 
+	address netip.Addr // of the client; only where applications prove themselves
+
 	app           *application.Application
 	authenticated bool // whether the application has proved itself by its registered method
 
@@ -60,6 +63,7 @@ var checks = []check{
 	{"parameters are there once", atAuthorize | atToken | atIntrospect | atRevoke, (*Provider).checkParameters},
 	{"the application is known", atAuthorize, (*Provider).checkApplication},
 	{"the redirect URI is registered", atAuthorize, (*Provider).checkRedirectURI},
+	{"the network has not failed too often", atToken | atIntrospect | atRevoke, (*Provider).checkFailures},
 	{"the application proves itself", atToken | atIntrospect | atRevoke, (*Provider).checkClientAuthentication},
 	{"the application keeps a secret", atIntrospect, (*Provider).checkConfidential},
 	{"the application may use codes", atAuthorize, (*Provider).checkCodeGrant},

@@ -3,18 +3,45 @@ package oauth
 import (
 	"encoding/base64"
 	"errors"
+	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/ratelimit"
 )
 
-// checkClientAuthentication finds the application of a request and has it
+// checkFailures refuses a network that has failed to prove itself too often,
+// before anything is looked up or compared: a right secret is refused too, or
+// the limit would limit no guesses. Requests in flight at once may all be
+// looked at. Nothing is counted here, so that applications that prove
+// themselves cost nothing.
+func (p *Provider) checkFailures(x *exchange) error {
+	verdict := p.Failures.Check(func() string { return ratelimit.AddressKey(x.address) })
+	if verdict.Allowed {
+		return nil
+	}
+	return &fault{status: http.StatusTooManyRequests, code: codeTemporarilyUnavailable, retry: verdict.RetryAfter,
+		description: "Too many requests from this network did not prove which application they are from. Wait as long as Retry-After says, and see that the client_id and the secret are right."}
+}
+
+// checkClientAuthentication has an application prove itself, and counts where
+// that fails.
+func (p *Provider) checkClientAuthentication(x *exchange) error {
+	err := p.authenticateClient(x)
+	var f *fault
+	if errors.As(err, &f) && f.code == codeInvalidClient {
+		p.Failures.Allow(ratelimit.AddressKey(x.address))
+	}
+	return err
+}
+
+// authenticateClient finds the application of a request and has it
 // prove itself by the one method that it registered (RFC 6749, section 2.3):
 // none, client_secret_basic or client_secret_post. Whatever is wrong, the
 // answer is the same.
-func (p *Provider) checkClientAuthentication(x *exchange) error {
+func (p *Provider) authenticateClient(x *exchange) error {
 	presented, err := presentedBy(x)
 	if err != nil {
 		return err

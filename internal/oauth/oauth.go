@@ -21,12 +21,14 @@ import (
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/browser"
+	"github.com/cardea-id/cardea/internal/clientip"
 	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/ratelimit"
 	"github.com/cardea-id/cardea/internal/route"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/signingkey"
@@ -76,6 +78,8 @@ type Options struct {
 	SigningKeys  *signingkey.Keys
 	Interaction  Interaction
 	Jar          browser.Jar
+	Resolver     *clientip.Resolver
+	Failures     *ratelimit.Limiter // of client authentication, by network
 	Clock        clock.Clock
 	Random       io.Reader
 	Logger       *slog.Logger
@@ -99,15 +103,15 @@ func (p *Provider) Routes() []route.Route {
 		{Method: "GET", Pattern: "/.well-known/oauth-authorization-server", Handle: p.open(p.metadata)},
 		{Method: "GET", Pattern: "/jwks", Handle: p.open(p.jwks)},
 		{Method: "GET", Pattern: "/authorize", Cookies: true, Handle: p.authorize},
-		{Method: "POST", Pattern: "/authorize", Handle: p.authorizePost},
+		{Method: "POST", Pattern: "/authorize", Form: true, Handle: p.authorizePost},
 		{Method: "POST", Pattern: "/token", Handle: p.open(p.token)},
 		{Method: "GET", Pattern: "/userinfo", Handle: p.open(p.userinfo)},
 		{Method: "POST", Pattern: "/userinfo", Handle: p.open(p.userinfo)},
 		{Method: "POST", Pattern: "/introspect", Handle: p.introspect},
 		{Method: "POST", Pattern: "/revoke", Handle: p.open(p.revoke)},
 		{Method: "GET", Pattern: "/end_session", Handle: p.endSession},
-		{Method: "POST", Pattern: "/end_session", Handle: p.endSession},
-		{Method: "POST", Pattern: "/end_session/confirm", Cookies: true, Handle: p.endSessionConfirm},
+		{Method: "POST", Pattern: "/end_session", Form: true, Handle: p.endSession},
+		{Method: "POST", Pattern: "/end_session/confirm", Cookies: true, Form: true, Handle: p.endSessionConfirm},
 		{Method: "OPTIONS", Pattern: "/.well-known/openid-configuration", Handle: p.preflight},
 		{Method: "OPTIONS", Pattern: "/.well-known/oauth-authorization-server", Handle: p.preflight},
 		{Method: "OPTIONS", Pattern: "/jwks", Handle: p.preflight},
@@ -122,7 +126,7 @@ func (p *Provider) Routes() []route.Route {
 func (p *Provider) open(handle route.Handler) route.Handler {
 	return func(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
 		w.Header().Set("Access-Control-Allow-Origin", "*")
-		w.Header().Set("Access-Control-Expose-Headers", "WWW-Authenticate")
+		w.Header().Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After")
 		handle(w, r, t)
 	}
 }

@@ -19,5 +19,8 @@ type Route struct {
 	// refuses cross-origin requests that are not plain navigation; protocol
 	// endpoints that read no cookie stay outside that protection.
 	Cookies bool
-	Handle  Handler
+	// Form says that the route takes a form that a person posts. So many are
+	// taken of one network; one more is answered by a page.
+	Form   bool
+	Handle Handler
 }

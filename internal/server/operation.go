@@ -93,6 +93,8 @@ func (s *Server) registerMetrics() {
 	gauge("cardea_password_hashes_waiting", "Sign-ins that wait for a password hash.", func() float64 { return float64(s.Hasher.Stats().Waiting) })
 	counter("cardea_password_hashes_total", "Password hashes computed.", func() float64 { return float64(s.Hasher.Stats().Computed) })
 	counter("cardea_password_hashes_refused_total", "Sign-ins answered with 503 because too many waited.", func() float64 { return float64(s.Hasher.Stats().Refused) })
+	counter("cardea_forms_refused_total", "Forms answered with 429 because their network posted too many.", func() float64 { return float64(s.forms.Refused()) })
+	counter("cardea_client_authentications_refused_total", "Requests answered with 429 because their network failed too often at client authentication.", func() float64 { return float64(s.failures.Refused()) })
 	counter("cardea_messages_sent_total", "Messages handed to the mail server.", func() float64 { return float64(s.Outbox.Stats().Sent) })
 	counter("cardea_messages_retried_total", "Messages that were tried again.", func() float64 { return float64(s.Outbox.Stats().Retried) })
 	counter("cardea_messages_expired_total", "Messages that were of no use any more before they could be sent.", func() float64 { return float64(s.Outbox.Stats().Expired) })

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/ratelimit"
 	"github.com/cardea-id/cardea/internal/route"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
@@ -30,7 +31,10 @@ func (s *Server) Handler() http.Handler {
 		var handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			mounted.Handle(w, r, tenantOf(r.Context()))
 		})
-		if mounted.Cookies {
+		if mounted.Form {
+			handler = s.limited(handler)
+		}
+		if mounted.Cookies { // before the limit, so that no other site uses it up
 			handler = crossOrigin.Handler(handler)
 		}
 		tenants.Handle(mounted.Method+" "+mounted.Pattern, s.metrics.observe(mounted.Method+" "+mounted.Pattern, handler))
@@ -52,6 +56,20 @@ func (s *Server) Handler() http.Handler {
 	}))
 	root.Handle("/", s.byHost(tenants))
 	return s.outermost(root)
+}
+
+// limited takes so many requests of one network; one more is told until when
+// to wait, before its body is read.
+func (s *Server) limited(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.forms != nil {
+			if verdict := s.forms.Allow(ratelimit.AddressKey(s.resolver.Client(r).IP)); !verdict.Allowed {
+				s.Pages.Limited(w, r, tenantOf(r.Context()), verdict.RetryAfter)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 type contextKey int

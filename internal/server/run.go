@@ -172,7 +172,6 @@ func (s *Server) SocketPath() string {
 // Ready is called once the server answers, with the address it listens on.
 func (s *Server) Run(ctx context.Context, admin http.Handler, ready func(net.Addr)) error {
 	ballast = make([]byte, ballastBytes)
-	s.registerMetrics()
 	c := s.Config
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
