@@ -383,6 +383,7 @@ var acrossTenants = map[string]string{
 	"keyring.sqlForeignTenantKeys": "rewrap: keys under another root key",
 	"keyring.sqlForeignLookupKeys": "rewrap: keys under another root key",
 	"keyring.sqlRotatedTenants":    "rewrap: tenants with an old key",
+	"keyring.sqlRootsInUse":        "an operator's question: which root keys are needed",
 	"keyring.sqlRootsUsed":         "at the start: which root keys are needed",
 	"notify.sqlForgetOld":          "the inbox of development is one list",
 	"notify.sqlLetter":             "the inbox of development is one list",

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/keyring"
@@ -74,6 +75,56 @@ func (c *listKeysCommand) Run(ctx context.Context, p *program) error {
 			lines = append(lines, []string{k.KID, k.Alg, k.State, when(k.CreatedAt), when(k.ActiveAt), when(k.RetiredAt), when(k.GoneAt)})
 		}
 		return p.table("The tenant has no signing keys.", []string{"KID", "ALG", "STATE", "CREATED", "ACTIVE", "RETIRED", "GONE"}, lines)
+	})
+}
+
+type rootView struct {
+	ID         string `json:"id"`
+	Present    bool   `json:"present"`
+	Configured bool   `json:"configured"`
+	Keys       int64  `json:"keys"`
+}
+
+type showRootsCommand struct {
+	place
+	output
+}
+
+func (c *showRootsCommand) Run(ctx context.Context, p *program) error {
+	cl, err := c.connect(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer cl.end(p)
+	found, err := list[rootView](ctx, cl, pathTo("root-key"), nil, 0)
+	if err != nil {
+		return err
+	}
+	return c.show(p, found, func() error {
+		var lines [][]string
+		left := int64(0)
+		for _, root := range found {
+			use := "old, needed no more"
+			switch {
+			case root.Present:
+				use = "present"
+			case !root.Configured:
+				use = "not configured here"
+			case root.Keys > 0:
+				use = "old, needed"
+			}
+			if !root.Present {
+				left += root.Keys
+			}
+			lines = append(lines, []string{root.ID, use, strconv.FormatInt(root.Keys, 10)})
+		}
+		if err := p.table("", []string{"ROOT KEY", "USE", "TENANTS' KEYS UNDER IT"}, lines); err != nil {
+			return err
+		}
+		if left > 0 {
+			return p.line("%d keys still stand under an old root key. Servers move them within a minute; 'cardea keys rewrap' does so at once.", left)
+		}
+		return p.line("Everything stands under the present root key: old_root_keys may go from the configuration. Backups from before need the old one.")
 	})
 }
 

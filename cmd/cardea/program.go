@@ -72,6 +72,7 @@ type commands struct {
 		Ledger ledgerCommand     `cmd:"" help:"Export the erasure ledger, to be kept for as long as any backup."`
 		Root   struct {
 			Generate generateRootCommand `cmd:"" help:"Make a root key in a new file."`
+			Show     showRootsCommand    `cmd:"" help:"Tell which root keys are needed, and what each still wraps."`
 		} `cmd:"" help:"The root key."`
 	} `cmd:"" help:"Keys."`
 

@@ -104,6 +104,7 @@ func (a *api) routes() []route {
 		{"GET " + ofCustomer + "/grants", a.listGrants},
 		{"DELETE " + ofCustomer + "/grants/{application}", a.revokeGrant},
 
+		{"GET /v1/root-key", a.showRoots},
 		{"POST /v1/root-key/rewrap", a.rewrap},
 		{"GET /v1/erasure-ledger", a.erasureLedger},
 		{"POST /v1/backup", a.backUp},

@@ -99,6 +99,30 @@ func (a *api) rotateKeys(w http.ResponseWriter, r *http.Request) error {
 	return problem.InvalidInput(problem.Field{Pointer: "/alg", Detail: "is ES256, RS256 or EdDSA, or envelope is true; not both"})
 }
 
+// rootView is a root key as it is answered: its name, and nothing of the key.
+type rootView struct {
+	ID         string `json:"id"`
+	Present    bool   `json:"present"`    // wraps what is new
+	Configured bool   `json:"configured"` // false for one that somebody else began to wrap with
+	Keys       int64  `json:"keys"`       // that it wraps
+}
+
+// showRoots tells which root keys are needed.
+func (a *api) showRoots(w http.ResponseWriter, r *http.Request) error {
+	if _, err := parameters(r); err != nil {
+		return err
+	}
+	roots, err := a.Ring.Roots(r.Context())
+	if err != nil {
+		return err
+	}
+	answer := page[rootView]{Items: []rootView{}}
+	for _, root := range roots {
+		answer.Items = append(answer.Items, rootView(root))
+	}
+	return respond(w, http.StatusOK, answer)
+}
+
 // rewrapBatch is how many keys one request moves.
 const rewrapBatch = 500
 

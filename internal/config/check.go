@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -58,6 +59,26 @@ func (c *Config) check(development bool) []Fault {
 		add("root_key", "is missing", "set root_key.file to a file with 32 random bytes, or CARDEA_ROOT_KEY_VALUE to 32 random bytes in base64 (openssl rand -base64 32), and keep a copy apart: without it nothing can be read")
 	case value && !isKey(c.RootKey.Value.Reveal()):
 		add("root_key.value", "is not 32 bytes in base64", "make one with: openssl rand -base64 32")
+	}
+
+	for n, file := range c.OldRoots.Files {
+		switch {
+		case file == "":
+			add("old_root_keys.files", "has an empty name", "remove it")
+		case file == c.RootKey.File:
+			add("old_root_keys.files", "has the file of root_key.file", "name the former key's file here, and the new one's there")
+		case slices.Contains(c.OldRoots.Files[:n], file):
+			add("old_root_keys.files", "has "+file+" twice", "keep one")
+		default:
+			continue
+		}
+		break
+	}
+	for _, value := range c.OldRoots.Values {
+		if !isKey(value.Reveal()) {
+			add("old_root_keys.values", "has what is not 32 bytes in base64", "give the former root keys, separated by commas")
+			break
+		}
 	}
 
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {

@@ -32,6 +32,7 @@ type Config struct {
 	Database Database `yaml:"database"`
 	KeyStore KeyStore `yaml:"key_store"`
 	RootKey  RootKey  `yaml:"root_key"`
+	OldRoots OldRoots `yaml:"old_root_keys"`
 	TLS      TLS      `yaml:"tls"`
 	SMTP     SMTP     `yaml:"smtp"`
 	Log      Log      `yaml:"log"`
@@ -58,6 +59,15 @@ type RootKey struct {
 	File  string `yaml:"file" doc:"File that holds the root key: 32 bytes, raw or in base64. Exactly one of root_key.file and CARDEA_ROOT_KEY_VALUE is needed."`
 	Value Secret `yaml:"value" env:"only" doc:"The root key itself: 32 bytes in base64."`
 }
+
+// OldRoots are root keys that only unwrap, while the root key is replaced.
+type OldRoots struct {
+	Files  []string `yaml:"files" doc:"Files of former root keys, which still unwrap what they wrapped. 'cardea keys root show' tells when they are needed no more."`
+	Values []Secret `yaml:"values" env:"only" doc:"Former root keys themselves, in base64."`
+}
+
+// None tells whether there are none.
+func (o OldRoots) None() bool { return len(o.Files) == 0 && len(o.Values) == 0 }
 
 // TLS says how the public address is encrypted, where no proxy does that.
 type TLS struct {

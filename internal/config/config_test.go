@@ -361,3 +361,43 @@ func TestUnnamedProxiesAreWarnedOf(t *testing.T) {
 		t.Error("a warning although there are no limits")
 	}
 }
+
+func TestOldRootKeys(t *testing.T) {
+	const other = "AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+	c, err := load(t, `root_key: {file: /k/new}
+old_root_keys: {files: [/k/old, "/k/older"]}`, "CARDEA_OLD_ROOT_KEYS_VALUES="+rootKey+", "+other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(c.OldRoots.Files, []string{"/k/old", "/k/older"}) || len(c.OldRoots.Values) != 2 || c.OldRoots.Values[0].Reveal() != rootKey || c.OldRoots.Values[1].Reveal() != other {
+		t.Errorf("read %v, %d values", c.OldRoots.Files, len(c.OldRoots.Values))
+	}
+	if printed := fmt.Sprintf("%+v", c); strings.Contains(printed, rootKey) {
+		t.Error("a former root key is printed")
+	}
+	c, err = load(t, "root_key: {file: /k/new}", "CARDEA_OLD_ROOT_KEYS_FILES=/k/a,/k/b")
+	if err != nil || !reflect.DeepEqual(c.OldRoots.Files, []string{"/k/a", "/k/b"}) {
+		t.Errorf("read %+v, %v", c, err)
+	}
+	if c, err = load(t, "root_key: {file: /k/new}"); err != nil || !c.OldRoots.None() {
+		t.Errorf("read %+v, %v", c, err)
+	}
+	for file, key := range map[string]string{
+		"old_root_keys: {files: /k/old}":             "old_root_keys.files",
+		"old_root_keys: {files: [1]}":                "old_root_keys.files",
+		"old_root_keys: {files: [\"\"]}":             "old_root_keys.files",
+		"old_root_keys: {files: [/k/new]}":           "old_root_keys.files",
+		"old_root_keys: {files: [/k/old, /k/old]}":   "old_root_keys.files",
+		"old_root_keys: {values: [" + rootKey + "]}": "old_root_keys.values",
+		"old_root_keys: {file: /k/old}":              "old_root_keys.file",
+	} {
+		_, err := load(t, "root_key: {file: /k/new}\n"+file)
+		if faultsOf(t, err)[key] == "" {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	_, err = load(t, "root_key: {file: /k/new}", "CARDEA_OLD_ROOT_KEYS_VALUES="+rootKey+",short")
+	if fault := faultsOf(t, err)["old_root_keys.values"]; fault == "" || strings.Contains(fault, rootKey) {
+		t.Errorf("%v", err)
+	}
+}

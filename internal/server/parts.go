@@ -136,6 +136,26 @@ func RootKey(c *config.Config) (keyring.Root, error) {
 	return keyring.RootFromBase64(c.RootKey.Value.Reveal())
 }
 
+// OldRootKeys reads the former root keys that the configuration names.
+func OldRootKeys(c *config.Config) ([]keyring.Root, error) {
+	var roots []keyring.Root
+	for _, file := range c.OldRoots.Files {
+		root, err := keyring.RootFromFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("old_root_keys.files: %w", err)
+		}
+		roots = append(roots, root)
+	}
+	for _, value := range c.OldRoots.Values {
+		root, err := keyring.RootFromBase64(value.Reveal())
+		if err != nil {
+			return nil, fmt.Errorf("old_root_keys.values: %w", err)
+		}
+		roots = append(roots, root)
+	}
+	return roots, nil
+}
+
 // Assemble opens the stores, brings their tables up to date and makes every
 // part. Close ends what it began.
 func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
@@ -153,9 +173,16 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the root key: %w", err)
 	}
+	old, err := OldRootKeys(env.Config)
+	if err != nil {
+		return nil, err
+	}
 
 	// Ground.
-	s.Ring, err = keyring.Open(ctx, keyring.Options{DB: s.DB, Store: s.KeyStore, Root: root, Clock: env.Clock, Random: env.Random})
+	s.Ring, err = keyring.Open(ctx, keyring.Options{DB: s.DB, Store: s.KeyStore, Root: root, OldRoots: old, Clock: env.Clock, Random: env.Random})
+	if errors.Is(err, keyring.ErrRoot) {
+		return nil, fmt.Errorf("%w. The root key is root_key.file or CARDEA_ROOT_KEY_VALUE; former ones are old_root_keys.files or CARDEA_OLD_ROOT_KEYS_VALUES", err)
+	}
 	if err != nil {
 		return nil, err
 	}
