@@ -96,6 +96,7 @@ func (s *Server) registerMetrics() {
 	counter("cardea_forms_refused_total", "Forms answered with 429 because their network posted too many.", func() float64 { return float64(s.forms.Refused()) })
 	counter("cardea_client_authentications_refused_total", "Requests answered with 429 because their network failed too often at client authentication.", func() float64 { return float64(s.failures.Refused()) })
 	counter("cardea_messages_sent_total", "Messages handed to the mail server.", func() float64 { return float64(s.Outbox.Stats().Sent) })
+	counter("cardea_messages_discarded_total", "Messages made for user names that lead to no address, so that asking costs the same.", func() float64 { return float64(s.Outbox.Stats().Discarded) })
 	counter("cardea_messages_retried_total", "Messages that were tried again.", func() float64 { return float64(s.Outbox.Stats().Retried) })
 	counter("cardea_messages_expired_total", "Messages that were of no use any more before they could be sent.", func() float64 { return float64(s.Outbox.Stats().Expired) })
 	counter("cardea_messages_dead_total", "Messages that were given up.", func() float64 { return float64(s.Outbox.Stats().Dead) })

@@ -57,7 +57,8 @@ func (Code) EnterGuard(*journey.Run) journey.Guard { return journey.Guard{Sends:
 
 // Enter sends a code. Known and unknown addresses take the same way: the
 // challenge is kept under the hash of what was named, the message sealed with
-// the tenant's key.
+// the tenant's key. Where there is nobody to send it to, the message is made
+// all the same and discarded by whoever sends.
 func (c Code) Enter(ctx context.Context, run *journey.Run) error {
 	run.State.Challenge = ""
 	to, err := c.recipient(ctx, run)
@@ -85,11 +86,11 @@ func (c Code) Enter(ctx context.Context, run *journey.Run) error {
 			Tenant: run.Tenant.ID, Handle: run.Handle(), Purpose: codePurpose, Run: run.State.Run,
 			Code: code, Expires: expires, MaxAttempts: limits.AttemptsPerCode,
 		})
-		if err != nil || to == "" {
+		if err != nil {
 			return err
 		}
 		return c.Outbox.Enqueue(tx, notify.Message{
-			Tenant: run.Tenant.ID, Brand: run.Tenant.Brand.ID, Key: run.Keys, Handle: run.Handle(), To: to,
+			Tenant: run.Tenant.ID, Brand: run.Tenant.Brand.ID, Key: run.Keys, Handle: run.Handle(), To: to, Discard: to == "",
 			Template: notify.Code, Lang: run.Client.Language, Data: data, Expires: expires,
 		})
 	})
@@ -111,11 +112,8 @@ func (c Code) recipient(ctx context.Context, run *journey.Run) (string, error) {
 	if run.State.Subject.Kind == identifier.Email {
 		return run.State.Subject.Key, nil
 	}
-	if run.State.Customer == "" {
-		return "", nil
-	}
-	found, err := c.Directory.Get(ctx, run.Tenant.ID, run.State.Customer)
-	if errors.Is(err, customer.ErrErased) {
+	found, err := c.Directory.Get(ctx, run.Tenant.ID, run.Known())
+	if errors.Is(err, customer.ErrErased) || errors.Is(err, customer.ErrNotFound) {
 		return "", nil
 	}
 	if err != nil {
