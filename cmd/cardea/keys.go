@@ -20,6 +20,7 @@ type rotateKeysCommand struct {
 	output
 	Alg      string `placeholder:"ALG" xor:"what" required:"" help:"Replace the signing key of this algorithm: ES256, RS256 or EdDSA."`
 	Envelope bool   `xor:"what" required:"" help:"Replace the key that wraps the keys of the tenant's customers."`
+	Lookup   bool   `xor:"what" required:"" help:"Replace the key of the hashes that customers are found by."`
 }
 
 func (c *rotateKeysCommand) Run(ctx context.Context, p *program) error {
@@ -29,19 +30,69 @@ func (c *rotateKeysCommand) Run(ctx context.Context, p *program) error {
 	}
 	defer cl.end(p)
 	var done struct {
-		KID      string `json:"kid,omitempty"`
-		Envelope bool   `json:"envelope,omitempty"`
+		KID      string      `json:"kid,omitempty"`
+		Envelope bool        `json:"envelope,omitempty"`
+		Lookup   *lookupView `json:"lookup,omitempty"`
 	}
-	err = cl.call(ctx, http.MethodPost, pathTo("tenants", c.Tenant, "keys", "rotate"), nil, map[string]any{"alg": c.Alg, "envelope": c.Envelope}, &done)
+	err = cl.call(ctx, http.MethodPost, pathTo("tenants", c.Tenant, "keys", "rotate"), nil, map[string]any{"alg": c.Alg, "envelope": c.Envelope, "lookup": c.Lookup}, &done)
 	if err != nil {
 		return err
 	}
 	return c.show(p, done, func() error {
+		if c.Lookup {
+			return done.Lookup.print(p)
+		}
 		if c.Envelope {
 			return p.line("The tenant has a new key, which is used within 15 seconds. Servers then move its customers' keys to it; 'cardea keys rewrap' does so at once.")
 		}
 		return p.line("The key %s is published. Servers sign with it once every cached copy of the key set has run out.", done.KID)
 	})
+}
+
+type lookupView struct {
+	Phase     string    `json:"phase"`
+	StartedAt time.Time `json:"started_at,omitzero"`
+	ReadyAt   time.Time `json:"ready_at,omitzero"`
+	EndedAt   time.Time `json:"ended_at,omitzero"`
+	Rewritten int64     `json:"rewritten"`
+	Failed    int64     `json:"failed"`
+}
+
+func (v *lookupView) print(p *program) error {
+	if v.Phase == "none" {
+		return p.line("The tenant has one look-up key; none is being replaced.")
+	}
+	said := map[string]string{
+		"announced": "every server learns of the new key; both are known, the old one is used",
+		"rewriting": "identifiers are given hashes under the new key; they are found under both",
+		"clearing":  "the old key is gone; what stood under it is being deleted",
+	}[v.Phase]
+	if err := p.fields("phase", v.Phase+": "+said, "begun", when(v.StartedAt), "rewriting from", when(v.ReadyAt), "old key dropped", when(v.EndedAt),
+		"identifiers rewritten", strconv.FormatInt(v.Rewritten, 10)); err != nil {
+		return err
+	}
+	if v.Failed > 0 {
+		return p.line("%d identifiers could not be rewritten; the server's log says why, and tries again. The old key stays until all are.", v.Failed)
+	}
+	return p.line("Servers go on with it by themselves; 'cardea keys lookup' shows how far they are.")
+}
+
+type lookupCommand struct {
+	ofTenant
+	output
+}
+
+func (c *lookupCommand) Run(ctx context.Context, p *program) error {
+	cl, err := c.connect(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer cl.end(p)
+	var now lookupView
+	if err := cl.call(ctx, http.MethodGet, pathTo("tenants", c.Tenant, "keys", "lookup"), nil, nil, &now); err != nil {
+		return err
+	}
+	return c.show(p, now, func() error { return now.print(p) })
 }
 
 type keyView struct {

@@ -66,8 +66,9 @@ type commands struct {
 		List listEventsCommand `cmd:"" help:"List what happened in a tenant, the newest first."`
 	} `cmd:"" help:"Events: what happened."`
 	Keys struct {
-		Rotate rotateKeysCommand `cmd:"" help:"Replace a tenant's signing key, or the key that its customers' keys are wrapped with."`
+		Rotate rotateKeysCommand `cmd:"" help:"Replace a tenant's signing key, the key that its customers' keys are wrapped with, or that of the hashes they are found by."`
 		List   listKeysCommand   `cmd:"" help:"List a tenant's signing keys."`
+		Lookup lookupCommand     `cmd:"" help:"Show how far the replacement of a tenant's look-up key has come."`
 		Rewrap rewrapCommand     `cmd:"" help:"Move all keys to the present root key and the present keys of their tenants."`
 		Ledger ledgerCommand     `cmd:"" help:"Export the erasure ledger, to be kept for as long as any backup."`
 		Root   struct {

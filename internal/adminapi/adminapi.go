@@ -83,6 +83,7 @@ func (a *api) routes() []route {
 		{"GET " + ofTenant + "/events", a.listEvents},
 		{"GET " + ofTenant + "/keys", a.listKeys},
 		{"POST " + ofTenant + "/keys/rotate", a.rotateKeys},
+		{"GET " + ofTenant + "/keys/lookup", a.showLookup},
 
 		{"GET " + ofTenant + "/applications", a.listApplications},
 		{"POST " + ofTenant + "/applications", a.createApplication},

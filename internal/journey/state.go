@@ -67,6 +67,7 @@ type State struct {
 	Proofs []Proof `json:"proofs,omitempty"`
 
 	Challenge    id.Challenge   `json:"challenge,omitempty"`     // the code that was last sent
+	Handle       []byte         `json:"handle,omitempty"`        // the look-up hash that it is kept under, which may not be today's
 	PasswordHash string         `json:"password_hash,omitempty"` // of an account to be made
 	Profile      map[string]any `json:"profile,omitempty"`       // what was collected
 	Offered      string         `json:"offered,omitempty"`       // the version of the terms that was last shown

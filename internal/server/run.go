@@ -39,6 +39,7 @@ func (s *Server) tasks() []task {
 		{"learn of keys", s.every(time.Second, s.Ring.Poll)},
 		{"advance signing keys", s.every(30*time.Second, s.SigningKeys.Advance)},
 		{"rewrap keys", s.every(time.Minute, s.rewrap)},
+		{"replace look-up keys", s.every(5*time.Second, s.Directory.AdvanceLookups)},
 		{"finish erasures", s.every(time.Minute, s.finishErasures)},
 		{"delete what has expired", s.every(sweepEvery, s.sweep)},
 		{"prepare the event log", s.every(24*time.Hour, s.Log.Maintain)},
