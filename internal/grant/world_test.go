@@ -94,7 +94,7 @@ func (w world) begin(t testing.TB, scopes []string, stay bool) (grant.Redemption
 }
 
 func present(token string) grant.Presented {
-	return grant.Presented{Application: app, Token: token, Allowed: offline, Idle: refreshIdle, Absolute: refreshAbsolute}
+	return grant.Presented{Application: app, FirstParty: true, Token: token, Allowed: offline, Idle: refreshIdle, Absolute: refreshAbsolute}
 }
 
 func (w world) rotate(t testing.TB, token string) grant.Refreshed {

@@ -184,7 +184,8 @@ func (p *Provider) sessionWillDo(x *exchange, s *session.Session, finished *jour
 
 // consentNeeded tells whether the customer must be asked: first-party
 // applications are the tenant's own and ask nothing; others ask once for what
-// they want, and again for more.
+// they want, and again for more. What an application was given while it was the
+// tenant's own was not asked for.
 func (p *Provider) consentNeeded(x *exchange, s *session.Session) (bool, error) {
 	if slices.Contains(x.prompts, "consent") {
 		return true, nil
@@ -196,15 +197,7 @@ func (p *Provider) consentNeeded(x *exchange, s *session.Session) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	if !found {
-		return true, nil
-	}
-	for _, scope := range x.scopes {
-		if !slices.Contains(granted.Scopes, scope) {
-			return true, nil
-		}
-	}
-	return false, nil
+	return !found || !granted.Covers(x.scopes, claimNames(x.scopes)), nil
 }
 
 // newCode makes the authorization code. It is sealed, so that making it writes

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -49,6 +50,37 @@ func TestConsentNamesWhatIsNotKnownYet(t *testing.T) {
 		}
 		if text := servertest.Text(browser.Get(i.Base + h.tenant.Path + "/account").Body); !strings.Contains(text, "Lemnos") {
 			t.Errorf("the account page does not have the new value: %s", text)
+		}
+	})
+}
+
+// An application that is the tenant's own no more asks its customers, who keep
+// what they had where they allow it.
+func TestAnApplicationThatIsOfOthersNowAsks(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
+		h := newHouse(t, i, "thyme", nil)
+		h.party(h.recipes, true)
+		browser := i.Browser()
+		before := h.recipes.SignIn(i, browser, anaMail, anaPassword, nil)
+		h.party(h.recipes, false)
+		for range 2 { // asked once
+			r := h.recipes.Authorize(nil)
+			p := browser.Get(h.recipes.URL(i, r))
+			if p.Location == nil && p.Has("decision") {
+				if h.recipes.Active(i, before.Access) || h.recipes.Token(i, refreshing(before.Refresh)).Error != "invalid_grant" {
+					t.Error("before the customer allowed anything the application's tokens are good")
+				}
+				p = browser.Answer(p, url.Values{"decision": {"allow"}})
+				r = h.recipes.Authorize(nil)
+				p = browser.Get(h.recipes.URL(i, r))
+			}
+			if tokens := h.recipes.Redeem(i, r, p); tokens.Status != http.StatusOK || !h.recipes.Active(i, tokens.Access) {
+				t.Fatalf("after consent: %+v", tokens)
+			}
+		}
+		if !h.recipes.Active(i, before.Access) || h.recipes.Token(i, refreshing(before.Refresh)).Status != http.StatusOK {
+			t.Error("what was allowed since is not good with the tokens from before")
 		}
 	})
 }
