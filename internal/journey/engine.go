@@ -114,7 +114,9 @@ func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*Vie
 		case start.Journey == "consent":
 			run.State.Customer, run.State.Epoch = signedIn.Customer, signedIn.Epoch
 		case start.Again && start.Journey == "sign-in":
-			// He is to prove himself again: do not ask who he is.
+			// He is to prove himself again: do not ask who he is, and offer what he
+			// chose the last time.
+			run.State.Stay = signedIn.Stay && t.Settings.Session.OfferStay
 			if err := e.Subjects.Subject(ctx, run, signedIn.Customer); err != nil {
 				return nil, err
 			}
