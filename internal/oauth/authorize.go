@@ -108,6 +108,10 @@ func (p *Provider) decide(w http.ResponseWriter, r *http.Request, x *exchange, c
 		return refuse(codeAccessDenied, "The customer did not allow it.")
 	}
 	proved := finished != nil && finished.Outcome == "authenticated"
+	resume := journey.Return{Kind: ResumeKind, Params: x.resumeParams, Since: p.Clock.Now().UnixMicro()}
+	if finished != nil {
+		resume.Since = finished.Return.Since
+	}
 	if x.tenant.Suspended {
 		return refuse(codeAccessDenied, "This service is closed.")
 	}
@@ -119,7 +123,7 @@ func (p *Provider) decide(w http.ResponseWriter, r *http.Request, x *exchange, c
 			return refuse(codeLoginRequired, "The customer signed in to another account than the one that was asked for.")
 		}
 		p.Interaction.Begin(w, r, x.tenant, journey.Start{
-			Journey: startJourney(x), Return: journey.Return{Kind: ResumeKind, Params: x.resumeParams},
+			Journey: startJourney(x), Return: resume,
 			Application: x.app, Scopes: x.scopes, LoginHint: x.form.get("login_hint"),
 			Again: client.Session != nil && !slices.Contains(x.prompts, "select_account") &&
 				(x.hintSubject == "" || x.hintSubject == client.Session.Customer), Client: client,
@@ -140,7 +144,7 @@ func (p *Provider) decide(w http.ResponseWriter, r *http.Request, x *exchange, c
 				return refuse(codeConsentRequired, "The customer has to allow it.")
 			}
 			p.Interaction.Begin(w, r, x.tenant, journey.Start{
-				Journey: "consent", Return: journey.Return{Kind: ResumeKind, Params: x.resumeParams},
+				Journey: "consent", Return: resume,
 				Application: x.app, Scopes: x.scopes, Client: client,
 			})
 			return nil
@@ -169,14 +173,16 @@ func (p *Provider) sessionWillDo(x *exchange, s *session.Session, finished *jour
 	if s == nil || (x.hintSubject != "" && x.hintSubject != s.Customer) {
 		return false
 	}
-	if finished != nil && finished.Outcome == "authenticated" {
-		return true // just now
+	// Having proved himself for this very request is enough, however long the
+	// pages after it were open: asking again for each would never end.
+	if finished != nil && (finished.Outcome == "authenticated" || s.AuthenticatedAt.UnixMicro() > finished.Return.Since) {
+		return true
 	}
 	if finished == nil && (slices.Contains(x.prompts, "login") || slices.Contains(x.prompts, "select_account") || slices.Contains(x.prompts, "create")) {
 		return false
 	}
 	now := p.Clock.Now()
-	if x.maxAge != nil && now.Sub(s.AuthenticatedAt) > *x.maxAge && finished == nil {
+	if x.maxAge != nil && now.Sub(s.AuthenticatedAt) > *x.maxAge {
 		return false
 	}
 	return s.Fresh(now, x.app.SessionIdle.D(), x.app.SessionMaxAge.D())
