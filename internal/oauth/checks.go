@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -89,8 +90,16 @@ func (p *Provider) check(at endpoint, x *exchange) error {
 	return nil
 }
 
-// checkParameters: RFC 6749, section 3.1.
-func (p *Provider) checkParameters(x *exchange) error { return checkOnce(x.form) }
+// checkParameters: RFC 6749, sections 3.1 and 3.2. What is sent without a value
+// is as if it were not there; but not a code_verifier, which must not be there
+// without a challenge at all (RFC 9700, section 4.8.2).
+func (p *Provider) checkParameters(x *exchange) error {
+	if err := checkOnce(x.form); err != nil {
+		return err
+	}
+	maps.DeleteFunc(x.form, func(name string, values []string) bool { return values[0] == "" && name != "code_verifier" })
+	return nil
+}
 
 // errOnPage marks a fault of an authorization request that must not be told by
 // redirect.
@@ -119,7 +128,7 @@ func (p *Provider) checkApplication(x *exchange) error {
 func (p *Provider) checkRedirectURI(x *exchange) error {
 	uri := x.form.get("redirect_uri")
 	openID := slices.Contains(strings.Fields(x.form.get("scope")), "openid")
-	if uri == "" && !x.form.has("redirect_uri") && len(x.app.RedirectURIs) == 1 && !openID {
+	if uri == "" && len(x.app.RedirectURIs) == 1 && !openID {
 		x.redirectURI = x.app.RedirectURIs[0]
 		return nil
 	}

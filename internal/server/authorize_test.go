@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/server/servertest"
+	"github.com/cardea-id/cardea/internal/sqldb"
 )
 
 // authTime is when an ID token says that its customer proved himself.
@@ -71,4 +73,58 @@ func TestMaxAgeHoldsAfterConsent(t *testing.T) {
 			t.Errorf("%+v", tokens)
 		}
 	})
+}
+
+// A parameter without a value is as if it were not there (RFC 6749, sections
+// 3.1 and 3.2).
+func TestEmptyParametersAreNone(t *testing.T) {
+	t.Parallel()
+	i := servertest.New(t, sqldb.SQLite)
+	h := newHouse(t, i, "thyme", nil)
+	spa := i.Application(h.tenant, func(s *application.Settings) { s.Kind = application.SPA })
+	post := i.Application(h.tenant, func(s *application.Settings) { s.AuthMethod, s.PKCEOptional = application.AuthPost, true })
+	browser, _ := h.signIn()
+	empty := url.Values{}
+	for _, name := range []string{"request", "request_uri", "response_mode", "prompt", "max_age", "login_hint", "ui_locales", "acr_values", "id_token_hint", "nonce", "claims", "display"} {
+		empty.Set(name, "")
+	}
+	r := spa.Authorize(empty)
+	p := browser.Get(spa.URL(i, r))
+	more := redemption(r, "")
+	if p.Location == nil || p.Location.Query().Get("code") == "" {
+		t.Fatalf("empty parameters led to %v (%d)", p.Location, p.Status)
+	}
+	more.Set("code", p.Location.Query().Get("code"))
+	for _, name := range []string{"client_secret", "client_assertion", "client_assertion_type", "scope", "refresh_token"} {
+		more.Set(name, "")
+	}
+	tokens := spa.Token(i, more)
+	if tokens.Status != http.StatusOK {
+		t.Errorf("an empty client_secret: %+v", tokens)
+	}
+	more = refreshing(tokens.Refresh)
+	more.Set("scope", "")
+	more.Set("client_secret", "")
+	if got := spa.Token(i, more); got.Status != http.StatusOK || got.Scope != tokens.Scope {
+		t.Errorf("an empty scope: %+v", got)
+	}
+	// Without openid, an application with one redirect URI need not name it.
+	r = post.Authorize(url.Values{"scope": {"email"}, "redirect_uri": {""}, "code_challenge": {""}, "code_challenge_method": {""}})
+	if p = browser.Get(post.URL(i, r)); p.Location == nil || p.Location.Query().Get("code") == "" {
+		t.Fatalf("an empty redirect_uri led to %v (%d)", p.Location, p.Status)
+	}
+	status, _, body := send(t, http.MethodPost, i.Base+h.tenant.Path+"/token", url.Values{
+		"grant_type": {"authorization_code"}, "code": {p.Location.Query().Get("code")}, "redirect_uri": {""},
+		"client_id": {string(post.ID)}, "client_secret": {post.Secret},
+	}.Encode(), http.Header{"Content-Type": {"application/x-www-form-urlencoded"}})
+	if status != http.StatusOK {
+		t.Errorf("an empty redirect_uri: %d %s", status, body)
+	}
+	for name, status := range map[string]int{"client_id": http.StatusUnauthorized, "grant_type": http.StatusBadRequest} {
+		values := url.Values{"grant_type": {"client_credentials"}, "client_id": {string(post.ID)}, "client_secret": {post.Secret}}
+		values.Set(name, "")
+		if got, _, body := send(t, http.MethodPost, i.Base+h.tenant.Path+"/token", values.Encode(), http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}); got != status {
+			t.Errorf("an empty %s was answered %d %s", name, got, body)
+		}
+	}
 }
