@@ -178,6 +178,9 @@ func (p *Provider) sessionWillDo(x *exchange, s *session.Session, finished *jour
 	if finished != nil && (finished.Outcome == "authenticated" || s.AuthenticatedAt.UnixMicro() > finished.Return.Since) {
 		return true
 	}
+	if x.hintUnknown { // who is signed in cannot be compared with whom it meant (section 3.1.2.1)
+		return false
+	}
 	if finished == nil && (slices.Contains(x.prompts, "login") || slices.Contains(x.prompts, "select_account") || slices.Contains(x.prompts, "create")) {
 		return false
 	}

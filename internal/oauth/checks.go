@@ -43,6 +43,7 @@ type exchange struct {
 	prompts      []string
 	maxAge       *time.Duration
 	hintSubject  id.Customer // from id_token_hint
+	hintUnknown  bool        // there is an id_token_hint, and it names nobody
 	resumeParams string
 }
 
@@ -73,7 +74,7 @@ var checks = []check{
 	{"state and nonce are of a size", atAuthorize, (*Provider).checkSizes},
 	{"prompts go together", atAuthorize, (*Provider).checkPrompt},
 	{"max_age is a number", atAuthorize, (*Provider).checkMaxAge},
-	{"the hint is one of our ID tokens", atAuthorize, (*Provider).checkIDTokenHint},
+	{"whom the hint names", atAuthorize, (*Provider).checkIDTokenHint},
 }
 
 // check holds the checks of an endpoint. The second result is the number of
@@ -303,7 +304,8 @@ func (p *Provider) checkMaxAge(x *exchange) error {
 }
 
 // checkIDTokenHint: OpenID Connect Core 1.0, section 3.1.2.1. The token may
-// have expired; it must be ours and the application's.
+// have expired; it must be ours and the application's. One that is not names
+// nobody: that is no fault of the customer's, who is asked to sign in.
 func (p *Provider) checkIDTokenHint(x *exchange) error {
 	hint := x.form.get("id_token_hint")
 	if hint == "" {
@@ -314,7 +316,8 @@ func (p *Provider) checkIDTokenHint(x *exchange) error {
 		return err
 	}
 	if token == nil || !slices.Contains(token.audience, string(x.app.ID)) {
-		return refuse(codeInvalidRequest, "The id_token_hint is not an ID token of this issuer for this application.")
+		x.hintUnknown = true
+		return nil
 	}
 	x.hintSubject = token.subject
 	return nil

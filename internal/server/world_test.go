@@ -223,3 +223,17 @@ func onAccount(p *servertest.Page) bool {
 		return strings.Contains(f.Action, "/account") && f.Hidden.Get("state") != ""
 	})
 }
+
+// kidIn tells whether a JWK Set has the key that signed a token.
+func kidIn(t *testing.T, jwt, set string) bool {
+	t.Helper()
+	head, err := base64.RawURLEncoding.DecodeString(strings.Split(jwt, ".")[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var header struct{ Kid string }
+	if err := json.Unmarshal(head, &header); err != nil || header.Kid == "" {
+		t.Fatalf("the header %s names no key: %v", head, err)
+	}
+	return strings.Contains(set, header.Kid)
+}
