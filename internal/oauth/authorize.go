@@ -57,6 +57,10 @@ func (p *Provider) authorizeWith(w http.ResponseWriter, r *http.Request, t *tena
 		p.refuseAuthorize(w, r, x, err)
 		return
 	}
+	if r.Method == http.MethodHead { // only looks: no code is made for it, no session seen
+		w.WriteHeader(http.StatusOK)
+		return
+	}
 	client, err := p.Interaction.Client(w, r, t)
 	if err != nil {
 		p.refuseAuthorize(w, r, x, err)

@@ -142,7 +142,7 @@ func (p *Provider) checkRedirectURI(x *exchange) error {
 
 func (p *Provider) checkConfidential(x *exchange) error {
 	if x.app.Public() {
-		return refuseClient("Only an application that keeps a secret may ask about tokens.", false)
+		return refuseClient("Only an application that keeps a secret may ask about tokens.")
 	}
 	return nil
 }
@@ -288,6 +288,15 @@ func (p *Provider) checkPrompt(x *exchange) error {
 }
 
 var promptValues = []string{"none", "login", "consent", "select_account", "create"}
+
+// promptsOf are the prompts that do something at a tenant: where no accounts
+// are opened, create is taken for login.
+func promptsOf(t *tenant.Tenant) []string {
+	if t.Settings.SignUp.Enabled {
+		return promptValues
+	}
+	return slices.DeleteFunc(slices.Clone(promptValues), func(prompt string) bool { return prompt == "create" })
+}
 
 func (p *Provider) checkMaxAge(x *exchange) error {
 	text := x.form.get("max_age")

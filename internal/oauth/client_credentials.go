@@ -12,7 +12,7 @@ import (
 // that names no scopes gets all of its own (section 3.3).
 func (p *Provider) clientCredentials(x *exchange) (*issued, error) {
 	if !x.authenticated {
-		return nil, refuseClient("The grant needs an application that keeps a secret.", false)
+		return nil, refuseClient("The grant needs an application that keeps a secret.")
 	}
 	scopes, err := scopesOf(x.form.get("scope"), x.app)
 	if err != nil {

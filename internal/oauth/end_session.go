@@ -24,6 +24,9 @@ const signOutLife = 10 * time.Minute
 // signOutPurpose is what the question's state is sealed for.
 const signOutPurpose = "sign-out"
 
+// confirmSignOut is where the question's answer is posted.
+const confirmSignOut = "/end_session/confirm"
+
 // signOutState is what the question's form carries, sealed.
 type signOutState struct {
 	Session     id.Session     `json:"session"`
@@ -76,7 +79,7 @@ func (p *Provider) endSession(w http.ResponseWriter, r *http.Request, t *tenant.
 		p.Interaction.Fault(w, r, t, "request", p.faultOf(r, err).description)
 		return
 	}
-	p.Interaction.ConfirmSignOut(w, r, t, SignOut{Action: t.Path + "/end_session/confirm", State: sealed, Application: app, Target: target})
+	p.Interaction.ConfirmSignOut(w, r, t, SignOut{Action: t.Path + confirmSignOut, State: sealed, Application: app, Target: target})
 }
 
 // signOutTarget finds who asks and where to go afterwards. The address must be
