@@ -3,12 +3,14 @@ package server_test
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/server/servertest"
 	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 // authTime is when an ID token says that its customer proved himself.
@@ -125,6 +127,98 @@ func TestEmptyParametersAreNone(t *testing.T) {
 		values.Set(name, "")
 		if got, _, body := send(t, http.MethodPost, i.Base+h.tenant.Path+"/token", values.Encode(), http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}); got != status {
 			t.Errorf("an empty %s was answered %d %s", name, got, body)
+		}
+	}
+}
+
+// Initiating User Registration 1.0: prompt=create opens an account, whoever is
+// signed in; where no accounts are opened, it signs in.
+func TestPromptCreate(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
+		h := newHouse(t, i, "thyme", nil)
+		browser, _ := h.signIn()
+		r := h.shop.Authorize(url.Values{"prompt": {"create"}})
+		p := browser.Get(h.shop.URL(i, r))
+		if p.Location != nil || !p.Has("identifier") || p.Has("password") || !strings.Contains(servertest.Text(p.Body), "Create") {
+			t.Fatalf("prompt=create shows %v %s", p.Location, servertest.Text(p.Body))
+		}
+		p = browser.Answer(p, url.Values{"identifier": {"new@shop.example"}})
+		p = browser.Answer(p, url.Values{"code": {i.Code("new@shop.example")}})
+		p = browser.Answer(p, url.Values{"new_password": {"thyme-and-olives-at-noon"}})
+		tokens := h.shop.Redeem(i, r, p)
+		if _, claims := h.shop.UserInfo(i, tokens.Access); claims["email"] != "new@shop.example" || claims["sub"] == string(h.ana) {
+			t.Errorf("userinfo answers %v", claims)
+		}
+		closed := newHouse(t, i, "closed", func(s *tenant.Settings) { s.SignUp.Enabled = false })
+		r = closed.shop.Authorize(url.Values{"prompt": {"create"}})
+		other := i.Browser()
+		if p = other.Answer(other.Get(closed.shop.URL(i, r)), url.Values{"identifier": {anaMail}}); !p.Has("password") {
+			t.Fatalf("where no accounts are opened prompt=create shows %s", servertest.Text(p.Body))
+		}
+		if tokens := closed.shop.Redeem(i, r, other.Answer(p, url.Values{"password": {anaPassword}})); tokens.Status != http.StatusOK {
+			t.Errorf("%+v", tokens)
+		}
+	})
+}
+
+// OpenID Connect Core 1.0, section 3.1.2.1: prompts together ask for all that
+// each asks for; none goes with no other.
+func TestPromptsTogether(t *testing.T) {
+	t.Parallel()
+	i := servertest.New(t, sqldb.SQLite)
+	h := newHouse(t, i, "thyme", nil)
+	browser, _ := h.signIn()
+	h.code(browser, h.recipes, nil) // allowed once, so that only prompts ask
+	for _, c := range []struct {
+		prompt string
+		fields []string // asked for, one after another
+		fault  string
+	}{
+		{"", nil, ""},
+		{"none", nil, ""},
+		{"consent", []string{"decision"}, ""},
+		{"login", []string{"password"}, ""},
+		{"login consent", []string{"password", "decision"}, ""},
+		{"consent  login", []string{"password", "decision"}, ""},
+		{"select_account", []string{"identifier", "password"}, ""},
+		{"login select_account", []string{"identifier", "password"}, ""},
+		{"select_account consent", []string{"identifier", "password", "decision"}, ""},
+		{"none login", nil, "invalid_request"},
+		{"none none", nil, "invalid_request"},
+		{"consent none", nil, "invalid_request"},
+		{"dance", nil, "invalid_request"},
+		{"LOGIN", nil, "invalid_request"},
+	} {
+		r := h.recipes.Authorize(url.Values{"prompt": {c.prompt}})
+		p := browser.Get(h.recipes.URL(i, r))
+		for _, field := range c.fields {
+			if p.Location != nil || !p.Has(field) {
+				t.Fatalf("prompt=%s does not ask for %s: %v %s", c.prompt, field, p.Location, servertest.Text(p.Body))
+			}
+			p = browser.Answer(p, url.Values{field: {map[string]string{"decision": "allow", "password": anaPassword, "identifier": anaMail}[field]}})
+		}
+		if p.Location == nil || p.Location.Query().Get("error") != c.fault || p.Location.Query().Has("code") != (c.fault == "") {
+			t.Errorf("prompt=%s led to %v: %s", c.prompt, p.Location, servertest.Text(p.Body))
+		}
+	}
+}
+
+// OpenID Connect Core 1.0, section 3.1.2.1: acr_values are wishes. What was
+// reached is what the tokens say, whatever was wished for.
+func TestWhatWasReachedIsSaid(t *testing.T) {
+	t.Parallel()
+	i := servertest.New(t, sqldb.SQLite)
+	h := newHouse(t, i, "thyme", nil)
+	browser, _ := h.signIn()
+	for _, wished := range []string{"", "urn:cardea:acr:1fa", "urn:cardea:acr:2fa", "phr urn:cardea:acr:1fa", "\"}{"} {
+		r, code := h.code(browser, h.shop, url.Values{"acr_values": {wished}})
+		tokens := h.shop.Token(i, redemption(r, code))
+		for name, token := range map[string]string{"ID": tokens.ID, "access": tokens.Access} {
+			said := claims(t, token)
+			if methods := texts(said["amr"]); said["acr"] != "urn:cardea:acr:1fa" || len(methods) != 1 || methods[0] != "pwd" {
+				t.Errorf("acr_values=%q: the %s token says %v by %v", wished, name, said["acr"], said["amr"])
+			}
 		}
 	}
 }
