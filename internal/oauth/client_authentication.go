@@ -46,7 +46,7 @@ func (p *Provider) authenticateClient(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	wrong := refuseClient("The application is unknown, is disabled, or did not prove itself by the method that it registered.", presented.method == application.AuthBasic)
+	wrong := refuseClient("The application is unknown, is disabled, or did not prove itself by the method that it registered.")
 	app, err := p.Applications.Get(x.ctx, x.tenant.ID, id.Application(presented.id))
 	if errors.Is(err, application.ErrNotFound) {
 		return wrong
@@ -69,7 +69,7 @@ type presentation struct{ method, id, secret string }
 
 func presentedBy(x *exchange) (presentation, error) {
 	if x.form.has("client_assertion") || x.form.has("client_assertion_type") {
-		return presentation{}, refuseClient("Client assertions are not supported.", false)
+		return presentation{}, refuseClient("Client assertions are not supported.")
 	}
 	if x.basic == "" {
 		presented := presentation{application.AuthNone, x.form.get("client_id"), x.form.get("client_secret")}
@@ -77,7 +77,7 @@ func presentedBy(x *exchange) (presentation, error) {
 			presented.method = application.AuthPost
 		}
 		if presented.id == "" {
-			return presentation{}, refuseClient("The request does not say which application it is from.", true)
+			return presentation{}, refuseClient("The request does not say which application it is from.")
 		}
 		return presented, nil
 	}
@@ -86,7 +86,7 @@ func presentedBy(x *exchange) (presentation, error) {
 	}
 	name, secret, ok := basic(x.basic)
 	if !ok {
-		return presentation{}, refuseClient("The Authorization header is not HTTP Basic with a form-encoded client_id and secret.", true)
+		return presentation{}, refuseClient("The Authorization header is not HTTP Basic with a form-encoded client_id and secret.")
 	}
 	if x.form.has("client_id") && x.form.get("client_id") != name {
 		return presentation{}, refuse(codeInvalidRequest, "The client_id in the body is not the one in the Authorization header.")

@@ -49,12 +49,10 @@ func refuse(code, description string) *fault {
 	return &fault{status: http.StatusBadRequest, code: code, description: description}
 }
 
-func refuseClient(description string, basic bool) *fault {
-	f := &fault{status: http.StatusUnauthorized, code: codeInvalidClient, description: description}
-	if basic {
-		f.challenge = "Basic"
-	}
-	return f
+// refuseClient answers an application that did not prove itself. It is told of
+// the one scheme that there is, whatever it tried: RFC 9110, section 15.5.2.
+func refuseClient(description string) *fault {
+	return &fault{status: http.StatusUnauthorized, code: codeInvalidClient, description: description, challenge: "Basic"}
 }
 
 func refuseToken(description string) *fault {

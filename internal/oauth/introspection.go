@@ -83,7 +83,7 @@ func (p *Provider) introspectRefresh(x *exchange, presented string) (map[string]
 		return nil, err
 	}
 	alive := state()
-	if !alive.Active || alive.Generation != generation {
+	if !alive.Active || (alive.Unasked && !x.app.FirstParty) || alive.Generation != generation {
 		return nil, nil
 	}
 	return map[string]any{

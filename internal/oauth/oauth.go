@@ -16,7 +16,10 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/application"
@@ -55,6 +58,8 @@ type Interaction interface {
 	// ConfirmSignOut asks whether to sign out everywhere. The answer goes to
 	// the address action with the field state as it is, and decision: sign_out or stay.
 	ConfirmSignOut(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, page SignOut)
+	// Languages are those that a tenant's pages are shown in, the default first.
+	Languages(t *tenant.Tenant) []string
 	// SignedOut says that the customer is signed out.
 	SignedOut(w http.ResponseWriter, r *http.Request, t *tenant.Tenant)
 }
@@ -98,7 +103,7 @@ func New(o Options) *Provider {
 
 // Routes lists what the provider answers. Discovery is derived from it.
 func (p *Provider) Routes() []route.Route {
-	return []route.Route{
+	return p.withOthers([]route.Route{
 		{Method: "GET", Pattern: "/.well-known/openid-configuration", Handle: p.open(p.metadata)},
 		{Method: "GET", Pattern: "/.well-known/oauth-authorization-server", Handle: p.open(p.metadata)},
 		{Method: "GET", Pattern: "/jwks", Handle: p.open(p.jwks)},
@@ -111,13 +116,48 @@ func (p *Provider) Routes() []route.Route {
 		{Method: "POST", Pattern: "/revoke", Handle: p.open(p.revoke)},
 		{Method: "GET", Pattern: "/end_session", Handle: p.endSession},
 		{Method: "POST", Pattern: "/end_session", Form: true, Handle: p.endSession},
-		{Method: "POST", Pattern: "/end_session/confirm", Cookies: true, Form: true, Handle: p.endSessionConfirm},
+		{Method: "POST", Pattern: confirmSignOut, Cookies: true, Form: true, Handle: p.endSessionConfirm},
 		{Method: "OPTIONS", Pattern: "/.well-known/openid-configuration", Handle: p.preflight},
 		{Method: "OPTIONS", Pattern: "/.well-known/oauth-authorization-server", Handle: p.preflight},
 		{Method: "OPTIONS", Pattern: "/jwks", Handle: p.preflight},
 		{Method: "OPTIONS", Pattern: "/token", Handle: p.preflight},
 		{Method: "OPTIONS", Pattern: "/userinfo", Handle: p.preflight},
 		{Method: "OPTIONS", Pattern: "/revoke", Handle: p.preflight},
+	})
+}
+
+// withOthers adds to routes an answer for the methods that they do not have:
+// which they do (RFC 9110, section 15.5.6). What browsers alone come to has the
+// page of an address that there is not.
+func (p *Provider) withOthers(routes []route.Route) []route.Route {
+	methods := map[string][]string{}
+	for _, r := range routes {
+		if r.Pattern == confirmSignOut {
+			continue
+		}
+		methods[r.Pattern] = append(methods[r.Pattern], r.Method)
+		if r.Method == http.MethodGet {
+			methods[r.Pattern] = append(methods[r.Pattern], http.MethodHead)
+		}
+	}
+	for _, pattern := range slices.Sorted(maps.Keys(methods)) {
+		allowed := slices.Sorted(slices.Values(methods[pattern]))
+		handle := p.otherMethod(strings.Join(allowed, ", "))
+		if slices.Contains(allowed, http.MethodOptions) {
+			handle = p.open(handle)
+		}
+		routes = append(routes, route.Route{Pattern: pattern, Handle: handle})
+	}
+	return routes
+}
+
+// otherMethod refuses a request for its method.
+func (p *Provider) otherMethod(allowed string) route.Handler {
+	return func(w http.ResponseWriter, r *http.Request, _ *tenant.Tenant) {
+		w.Header().Set("Allow", allowed)
+		f := refuse(codeInvalidRequest, "The method of the request is not one of "+allowed+".")
+		f.status = http.StatusMethodNotAllowed
+		p.writeError(w, r, f)
 	}
 }
 

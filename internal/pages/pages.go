@@ -11,8 +11,8 @@
 // customer authenticates (DESIGN.md, rule 3). Before the sealed state stands
 // the language that was chosen, so that it stays for the whole journey.
 //
-// Other surfaces show pages through Client, Begin, Fault, ConfirmSignOut and
-// SignedOut, and go on after a journey through Options.Resume.
+// Other surfaces show pages through Client, Begin, Fault, ConfirmSignOut,
+// SignedOut and Languages, and go on after a journey through Options.Resume.
 package pages
 
 import (

@@ -37,7 +37,8 @@ func (s *Server) Handler() http.Handler {
 		if mounted.Cookies { // before the limit, so that no other site uses it up
 			handler = crossOrigin.Handler(handler)
 		}
-		tenants.Handle(mounted.Method+" "+mounted.Pattern, s.metrics.observe(mounted.Method+" "+mounted.Pattern, handler))
+		pattern := strings.TrimSpace(mounted.Method + " " + mounted.Pattern)
+		tenants.Handle(pattern, s.metrics.observe(pattern, handler))
 	}
 	tenants.Handle("/", s.metrics.observe("other", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.Pages.NotFound(w, r, tenantOf(r.Context()))
@@ -48,7 +49,7 @@ func (s *Server) Handler() http.Handler {
 	root.HandleFunc("GET /readyz", s.ready)
 	// RFC 8414, section 3.1: for an issuer with a path the well-known part
 	// comes first.
-	root.Handle("GET /.well-known/oauth-authorization-server/t/{slug}", s.bySlug(tenants, func(r *http.Request) string {
+	root.Handle("/.well-known/oauth-authorization-server/t/{slug}", s.bySlug(tenants, func(r *http.Request) string {
 		return "/.well-known/oauth-authorization-server"
 	}))
 	root.Handle("/t/{slug}/", s.bySlug(tenants, func(r *http.Request) string {
