@@ -50,7 +50,7 @@ func (Code) Guard(run *journey.Run, answer journey.Answer) journey.Guard {
 	case answer.Choice != "" || answer.Value("code") == "" || run.State.Challenge == "":
 		return none
 	}
-	return journey.Guard{Tests: budget.Code}
+	return journey.Guard{Tests: budget.Code, Strong: run.State.Strong}
 }
 
 func (Code) EnterGuard(*journey.Run) journey.Guard { return journey.Guard{Sends: budget.Send} }
@@ -58,13 +58,24 @@ func (Code) EnterGuard(*journey.Run) journey.Guard { return journey.Guard{Sends:
 // Enter sends a code. Known and unknown addresses take the same way: the
 // challenge is kept under the hash of what was named, the message sealed with
 // the tenant's key.
+//
+// Where no guess at a short code is good any more, since too many were wrong,
+// the code is a long one, which nobody guesses: whoever has the mailbox gets in
+// whatever strangers do (docs/decisions/0011).
 func (c Code) Enter(ctx context.Context, run *journey.Run) error {
-	run.State.Challenge = ""
+	run.State.Challenge, run.State.Strong = "", false
 	to, err := c.recipient(ctx, run)
 	if err != nil {
 		return err
 	}
-	code, err := challenge.NewCode(c.Random)
+	make := challenge.NewCode
+	if run.State.Strong, err = c.Budgets.Exhausted(ctx, run.Tenant.ID, budget.Code, journey.Subject(run), journey.LimitOf(run.Tenant, budget.Code)); err != nil {
+		return err
+	}
+	if run.State.Strong {
+		make = challenge.NewLongCode
+	}
+	code, err := make(c.Random)
 	if err != nil {
 		return err
 	}
@@ -148,9 +159,13 @@ func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answe
 	if run.State.Challenge == "" {
 		return journey.Again(journey.FieldError{Field: "code", Code: "code_expired"}), nil
 	}
+	typed := answer.Value("code")
+	if run.Void { // the attempt is counted, and no code is empty
+		typed = ""
+	}
 	result, err := c.Challenges.Test(ctx, challenge.Asked{
 		Tenant: run.Tenant.ID, Handle: run.Handle(), Challenge: run.State.Challenge, Purpose: codePurpose, Run: run.State.Run,
-	}, answer.Value("code"))
+	}, typed)
 	if err != nil {
 		return journey.Result{}, err
 	}

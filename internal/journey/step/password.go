@@ -82,7 +82,7 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 	if err != nil {
 		return journey.Result{}, err
 	}
-	if !right {
+	if !right || run.Void {
 		return wrong, nil
 	}
 	state, err := p.prove(ctx, run, journey.Proof{Method: "pwd", Budget: budget.Password})
