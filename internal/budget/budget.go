@@ -2,7 +2,7 @@
 // be tried and a message sent.
 //
 // A budget belongs to a subject: a customer, one of a customer's devices, or,
-// where no customer is known, one of 2^20 buckets of strangers. What is to be
+// where no customer is known, one of 2^20 buckets. What is to be
 // tried or sent is first taken, before anything is hashed or sent; a take is
 // one write transaction and, for customers and strangers alike, one upsert, so
 // that both cost the same. However many nodes take at once, no more are allowed

@@ -314,11 +314,12 @@ type drawn struct {
 
 // draw takes what guard asks for from the budgets: from the device's where the
 // browser is known to the customer, else from the customer's, else from that
-// of whoever has the address. It returns what it took, and what is exhausted.
+// of whoever has the address; for new passwords from the run's, which all its
+// rewound states share. It returns what it took, and what is exhausted.
 // A take that must come to nothing makes the run Void.
 func (e *Engine) draw(ctx context.Context, run *Run, guard Guard) ([]drawn, *Limited, error) {
 	var taken []drawn
-	for _, kind := range []string{guard.Tests, guard.Sends} {
+	for _, kind := range []string{guard.Tests, guard.Sends, guard.Hashes} {
 		if kind == "" {
 			continue
 		}
@@ -327,6 +328,9 @@ func (e *Engine) draw(ctx context.Context, run *Run, guard Guard) ([]drawn, *Lim
 			limit.Total = 0
 		}
 		take := drawn{kind: kind, subject: Subject(run)}
+		if kind == budget.Hash {
+			take.subject = budget.Stranger([]byte("run " + run.State.Run))
+		}
 		var err error
 		if take.verdict, err = e.Budgets.Take(ctx, run.Tenant.ID, kind, take.subject, limit); err != nil {
 			return nil, nil, fmt.Errorf("draw on the budget: %w", err)
@@ -385,10 +389,15 @@ func LimitOf(t *tenant.Tenant, kind string) budget.Limit {
 		return limit(limits.PasswordPerHour, limits.PasswordTotal)
 	case budget.Code:
 		return limit(limits.CodePerHour, limits.CodeTotal)
+	case budget.Hash:
+		return limit(hashesPerRun, 0)
 	default:
 		return limit(limits.SendPerHour, 0)
 	}
 }
+
+// hashesPerRun is how many new passwords one run may try. Weak ones count.
+const hashesPerRun = 20
 
 // tellCrossed appends the event of a limit that has just been met. One without
 // a customer holds the keyed hash of the address only.

@@ -48,10 +48,12 @@ type Finishing interface {
 	Finish(ctx context.Context, run *Run) (*Finished, Result, error)
 }
 
-// Guard says what a submission tests or sends: a kind of budget, or nothing.
+// Guard says what a submission tests, sends or hashes: a kind of budget, or
+// nothing.
 type Guard struct {
-	Tests string // "password" or "code"
-	Sends string // "send"
+	Tests  string // "password" or "code"
+	Sends  string // "send"
+	Hashes string // "hash": a password that is chosen, where none is tested
 	// Strong says that what is tested has 64 bits or more, so that only the
 	// hour's limit holds for it (NIST SP 800-63B-4, section 3.1.3.2).
 	Strong bool

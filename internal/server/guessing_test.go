@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -261,6 +262,35 @@ func TestAStepIsNotSkipped(t *testing.T) {
 		p = stays(p, "decision", "decision")
 		if p = b.Answer(p, url.Values{"decision": {"allow"}}); h.recipes.Redeem(i, r, p).Status != http.StatusOK {
 			t.Error("the whole way does not lead to tokens")
+		}
+	})
+}
+
+// One proved sign-up has so many passwords hashed, however often its page is
+// sent again, by however many browsers, before or after it has finished.
+func TestOneSignUpHashesSoManyPasswords(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
+		h := newHouse(t, i, "thyme", nil)
+		const address = "new@shop.example"
+		b := i.Browser()
+		p := b.Answer(h.signUpPage(b, address), url.Values{"code": {i.Code(address)}})
+		if !p.Has("new_password") {
+			t.Fatalf("no password is asked for: %s", servertest.Text(p.Body))
+		}
+		thief := b.Copy()
+		before, limited := i.Hasher.Stats().Computed, 0
+		if got := b.Answer(p, url.Values{"new_password": {"gravel-otter-lantern-quiet"}}); !signedIn(got) {
+			t.Fatalf("a new password does not let in: %d %s", got.Status, servertest.Text(got.Body))
+		}
+		for n := range 30 {
+			got := thief.Answer(p, url.Values{"new_password": {fmt.Sprintf("gravel-otter-%d-lantern-quiet", n)}})
+			if got.Status == http.StatusTooManyRequests {
+				limited++
+			}
+		}
+		if n := i.Hasher.Stats().Computed - before; n != 20 || limited != 11 {
+			t.Errorf("%d passwords were hashed for one sign-up, %d refused", n, limited)
 		}
 	})
 }
