@@ -146,8 +146,11 @@ func (c Code) recipient(ctx context.Context, run *journey.Run) (string, error) {
 func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {
 	switch answer.Choice {
 	case "":
-	case "back", "password":
-		return journey.To(answer.Choice), nil
+	case "back":
+		forget(run)
+		return journey.To("back"), nil
+	case "password":
+		return journey.To("password"), nil
 	case "resend":
 		return journey.Again(), c.Enter(ctx, run)
 	default:
