@@ -20,6 +20,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/backup"
+	"github.com/cardea-id/cardea/internal/budget"
 	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
@@ -43,6 +44,7 @@ type Options struct {
 	KeyStore     *sqldb.DB
 	Ring         *keyring.Ring
 	Log          *event.Log
+	Budgets      *budget.Budgets
 	Tenants      *tenant.Store
 	Applications *application.Store
 	Directory    *customer.Directory
@@ -95,7 +97,7 @@ func (a *api) routes() []route {
 		{"GET " + ofCustomer, a.showCustomer},
 		{"PUT " + ofCustomer + "/profile", a.setProfile},
 		{"POST " + ofCustomer + "/lock", a.setStatus(customer.Locked)},
-		{"POST " + ofCustomer + "/unlock", a.setStatus(customer.Active, customer.Locked)},
+		{"POST " + ofCustomer + "/unlock", a.unlock},
 		{"POST " + ofCustomer + "/suspend", a.setStatus(customer.Suspended)},
 		{"POST " + ofCustomer + "/activate", a.setStatus(customer.Active, customer.Suspended)},
 		{"POST " + ofCustomer + "/erase", a.eraseCustomer},

@@ -86,7 +86,7 @@ type FieldError struct {
 
 // Limited says that something has been tried or sent too often.
 type Limited struct {
-	What  string // "password", "code" or "send"
+	What  string // "password", "code", "send" or "hash"
 	Until time.Time
 }
 
