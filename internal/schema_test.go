@@ -380,6 +380,7 @@ var acrossTenants = map[string]string{
 	"event.readLane":               "a lane: the event is found by the tenant that the position names",
 	"signingkey.Advance":           "which keys are due for their next state, whosever they are",
 	"keyring.sqlErased":            "the ledger in the order of its sequence",
+	"keyring.sqlUnfinished":        "the ledger in the order of its sequence",
 	"keyring.sqlForeignTenantKeys": "rewrap: keys under another root key",
 	"keyring.sqlForeignLookupKeys": "rewrap: keys under another root key",
 	"keyring.sqlRotatedTenants":    "rewrap: tenants with an old key",

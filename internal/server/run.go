@@ -12,9 +12,6 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
-
-	"github.com/cardea-id/cardea/internal/customer"
-	"github.com/cardea-id/cardea/internal/id"
 )
 
 const (
@@ -39,7 +36,7 @@ func (s *Server) tasks() []task {
 		{"learn of keys", s.every(time.Second, s.Ring.Poll)},
 		{"advance signing keys", s.every(30*time.Second, s.SigningKeys.Advance)},
 		{"rewrap keys", s.every(time.Minute, s.rewrap)},
-		{"finish erasures", s.every(time.Minute, s.finishErasures)},
+		{"finish erasures", s.every(time.Minute, s.erasureFinisher())},
 		{"delete what has expired", s.every(sweepEvery, s.sweep)},
 		{"prepare the event log", s.every(24*time.Hour, s.Log.Maintain)},
 		{"delete orphaned keys", s.every(time.Hour, s.sweepOrphans)},
@@ -97,42 +94,6 @@ func (s *Server) rewrap(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// finishErasures completes erasures that were interrupted after the key had
-// been destroyed.
-func (s *Server) finishErasures(ctx context.Context) error {
-	return s.eachErased(ctx, s.Clock.Now().Add(-48*time.Hour))
-}
-
-// FinishErasures removes what is left of every customer on the ledger.
-func (s *Server) FinishErasures(ctx context.Context) error { return s.eachErased(ctx, time.Time{}) }
-
-func (s *Server) eachErased(ctx context.Context, since time.Time) error {
-	after := int64(0)
-	for {
-		erased, err := s.Ring.Erased(ctx, after, sweepBatch)
-		if err != nil || len(erased) == 0 {
-			return err
-		}
-		for _, e := range erased {
-			after = e.Sequence
-			if e.ErasedAt.Before(since) {
-				continue
-			}
-			if err := s.Directory.FinishErasure(ctx, e.Tenant, e.Customer); err != nil && !errors.Is(err, customer.ErrNotFound) {
-				return err
-			}
-		}
-	}
-}
-
-func (s *Server) sweepOrphans(ctx context.Context) error {
-	_, err := s.Ring.SweepOrphans(ctx, func(ctx context.Context, t id.Tenant, c id.Customer) (bool, error) {
-		state, err := s.Directory.State(ctx, t, c)
-		return state.Found, err
-	})
-	return err
 }
 
 // sweep deletes what has expired, in small batches so that nobody waits.
