@@ -278,6 +278,10 @@ func (a *api) setStatus(status customer.Status, from ...customer.Status) func(ht
 		if len(wanted.Reason) > maxReason {
 			return problem.InvalidInput(problem.Field{Pointer: "/reason", Detail: fmt.Sprintf("has %d bytes at most", maxReason)})
 		}
+		change, err := a.Directory.PrepareStatus(r.Context(), t.ID, c, status, wanted.Reason, Operator)
+		if err != nil {
+			return err
+		}
 		ended := 0
 		err = a.DB.Write(r.Context(), func(tx *sqldb.Tx) error {
 			ended = 0
@@ -288,7 +292,7 @@ func (a *api) setStatus(status customer.Status, from ...customer.Status) func(ht
 			if len(from) > 0 && state.Status != status && !slices.Contains(from, state.Status) {
 				return fmt.Errorf("%w: it is %s", customer.ErrNotAllowed, state.Status)
 			}
-			if _, err := a.Directory.ChangeStatus(tx, t.ID, c, status, wanted.Reason, Operator); err != nil {
+			if _, err := a.Directory.ChangeStatus(tx, change); err != nil {
 				return err
 			}
 			if status.MayUseTokens() {

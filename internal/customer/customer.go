@@ -271,15 +271,15 @@ func (d *Directory) Find(ctx context.Context, tenant id.Tenant, keys *keyring.Te
 // Get returns a customer. It returns ErrErased for one who was erased.
 func (d *Directory) Get(ctx context.Context, tenant id.Tenant, customer id.Customer) (*Customer, error) {
 	c := &Customer{ID: customer, Tenant: tenant}
-	var profile []byte
+	var profile, reason []byte
 	type sealedIdentifier struct {
 		Identifier
 		sealed []byte
 	}
 	var sealed []sealedIdentifier
 	batch := d.DB.Batch()
-	found := batch.QueueRow(`SELECT status, reason, version, revision, epoch, profile, created_at, updated_at FROM customer WHERE tenant = $1 AND customer = $2`,
-		[]any{tenant, customer}, &c.Status, &c.Reason, &c.Version, &c.Revision, &c.Epoch, &profile, &c.CreatedAt, &c.UpdatedAt)
+	found := batch.QueueRow(`SELECT status, reason, reason_sealed, version, revision, epoch, profile, created_at, updated_at FROM customer WHERE tenant = $1 AND customer = $2`,
+		[]any{tenant, customer}, &c.Status, &c.Reason, &reason, &c.Version, &c.Revision, &c.Epoch, &profile, &c.CreatedAt, &c.UpdatedAt)
 	batch.Queue(`SELECT identifier, kind, value, verified, verified_at, created_at FROM customer_identifier WHERE tenant = $1 AND customer = $2 ORDER BY identifier`,
 		[]any{tenant, customer}, func(row sqldb.Scanner) error {
 			var it sealedIdentifier
@@ -302,6 +302,11 @@ func (d *Directory) Get(ctx context.Context, tenant id.Tenant, customer id.Custo
 	}
 	if c.Profile, err = openProfile(key, tenant, customer, profile); err != nil {
 		return nil, err
+	}
+	if c.Reason == "" { // else a node of the release before wrote it, and later
+		if c.Reason, err = openReason(key, tenant, customer, c.Status, reason); err != nil {
+			return nil, err
+		}
 	}
 	for _, it := range sealed {
 		if it.Key, it.Display, err = openValue(key, tenant, customer, it.ID, it.sealed); err != nil {
