@@ -29,7 +29,7 @@ type task struct {
 
 // tasks lists what goes on in the background. None runs for a single tenant.
 func (s *Server) tasks() []task {
-	return []task{
+	tasks := []task{
 		{"watch the configuration", func(ctx context.Context) error { s.Watch.Run(ctx); return nil }},
 		{"order the events", s.Log.Run},
 		{"send messages", s.Outbox.Run},
@@ -40,6 +40,21 @@ func (s *Server) tasks() []task {
 		{"delete what has expired", s.every(sweepEvery, s.sweep)},
 		{"prepare the event log", s.every(24*time.Hour, s.Log.Maintain)},
 		{"delete orphaned keys", s.every(time.Hour, s.sweepOrphans)},
+	}
+	if !s.Development {
+		tasks = append(tasks, task{"warn of tenants' settings", once(s.warnOfTenants)})
+	}
+	return tasks
+}
+
+// once has do called until it succeeds.
+func once(do func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := do(ctx); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return nil
 	}
 }
 
