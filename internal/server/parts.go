@@ -135,6 +135,7 @@ func RootKey(c *config.Config) (keyring.Root, error) {
 // Assemble opens the stores, brings their tables up to date and makes every
 // part. Close ends what it began.
 func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
+	env.Logger = slog.New(traced{env.Logger.Handler()})
 	s := &Server{Environment: env, metrics: newMetrics()}
 	s.problems = problem.Writer{Clock: env.Clock, Random: env.Random, Logger: env.Logger}
 	defer func() {
