@@ -150,20 +150,20 @@ func (d *Directory) Create(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Cust
 		return ErrTaken // the minted id was used: this sign-up has been finished before
 	}
 	kinds := make([]string, 0, len(n.Identifiers))
-	values := make(map[string]string, len(n.Identifiers))
+	values := make([]map[string]string, 0, len(n.Identifiers))
 	for _, it := range n.Identifiers {
 		if _, err := d.insertIdentifier(tx, keys, key, n.Tenant, n.Customer, it); err != nil {
 			return err
 		}
 		kinds = append(kinds, string(it.Kind))
-		values[string(it.Kind)] = it.Display
+		values = append(values, map[string]string{"kind": string(it.Kind), "value": it.Display})
 	}
 	actor := n.Actor
 	if actor == "" {
 		actor = string(n.Customer)
 	}
 	return d.Log.Append(tx, event.Event{Tenant: n.Tenant, Customer: n.Customer, Type: "customer.created", Actor: actor,
-		Data: map[string]any{"identifiers": kinds}, Personal: values, Sealer: key})
+		Data: map[string]any{"identifiers": kinds}, Personal: map[string]any{"identifiers": values}, Sealer: key})
 }
 
 func (d *Directory) insertIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Customer, tenant id.Tenant, customer id.Customer, n NewIdentifier) (id.Identifier, error) {
