@@ -79,10 +79,7 @@ func (a *api) rotateKeys(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch known := wanted.Alg == jose.ES256 || wanted.Alg == jose.RS256 || wanted.Alg == jose.EdDSA; {
 	case wanted.Envelope && wanted.Alg == "":
-		if err := a.Ring.RotateTenant(r.Context(), t.ID); err != nil {
-			return err
-		}
-		err := a.DB.Write(r.Context(), func(tx *sqldb.Tx) error {
+		err := a.Ring.RotateTenant(r.Context(), t.ID, func(tx *sqldb.Tx) error {
 			return a.Log.Append(tx, event.Event{Tenant: t.ID, Type: "tenant.key.rotated", Actor: Operator})
 		})
 		if err != nil {
