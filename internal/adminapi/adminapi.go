@@ -14,6 +14,7 @@
 package adminapi
 
 import (
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
@@ -26,6 +27,7 @@ import (
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/notify"
 	"github.com/cardea-id/cardea/internal/problem"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/signingkey"
@@ -50,9 +52,11 @@ type Options struct {
 	Sessions     *session.Sessions
 	Grants       *grant.Grants
 	SigningKeys  *signingkey.Keys
-	BaseURL      string // where tenants without a host of their own are served
-	RootID       string // of the root key, to be noted in backups
-	Release      string // of the program
+	Outbox       *notify.Outbox
+	CheckTheme   func(json.RawMessage) error // says what is wrong with a brand's theme
+	BaseURL      string                      // where tenants without a host of their own are served
+	RootID       string                      // of the root key, to be noted in backups
+	Release      string                      // of the program
 	Clock        clock.Clock
 	Random       io.Reader
 	Logger       *slog.Logger
@@ -81,7 +85,11 @@ func (a *api) routes() []route {
 		{"GET " + ofTenant, a.showTenant},
 		{"GET " + ofTenant + "/settings", a.showSettings},
 		{"PUT " + ofTenant + "/settings", a.applySettings},
+		{"PUT " + ofTenant + "/theme", a.setTheme},
+		{"POST " + ofTenant + "/suspend", a.setSuspended(true)},
+		{"POST " + ofTenant + "/resume", a.setSuspended(false)},
 		{"GET " + ofTenant + "/events", a.listEvents},
+		{"GET " + ofTenant + "/undelivered", a.listUndelivered},
 		{"GET " + ofTenant + "/keys", a.listKeys},
 		{"POST " + ofTenant + "/keys/rotate", a.rotateKeys},
 
@@ -94,6 +102,9 @@ func (a *api) routes() []route {
 		{"POST " + ofTenant + "/customers", a.createCustomer},
 		{"GET " + ofCustomer, a.showCustomer},
 		{"PUT " + ofCustomer + "/profile", a.setProfile},
+		{"POST " + ofCustomer + "/identifiers", a.addIdentifier},
+		{"POST " + ofCustomer + "/identifiers/{identifier}/verify", a.verifyIdentifier},
+		{"DELETE " + ofCustomer + "/identifiers/{identifier}", a.removeIdentifier},
 		{"POST " + ofCustomer + "/lock", a.setStatus(customer.Locked)},
 		{"POST " + ofCustomer + "/unlock", a.setStatus(customer.Active, customer.Locked)},
 		{"POST " + ofCustomer + "/suspend", a.setStatus(customer.Suspended)},
