@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -37,6 +38,9 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 
 // Ready tells what keeps this node from doing its work.
 func (s *Server) Ready(ctx context.Context) error {
+	if s.draining.Load() {
+		return errDraining
+	}
 	before := s.Clock.Now()
 	there, err := s.DB.ServerNow(ctx)
 	if err != nil {
@@ -51,6 +55,8 @@ func (s *Server) Ready(ctx context.Context) error {
 	}
 	return nil
 }
+
+var errDraining = errors.New("this node is about to stop")
 
 // errUnreachable says no more than that: addresses and causes are for the log.
 type errUnreachable string

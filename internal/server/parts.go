@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/browser"
@@ -85,6 +86,7 @@ type Server struct {
 	problems problem.Writer
 	breached *credential.BreachedList
 	metrics  *metrics
+	draining atomic.Bool // whether the program is about to stop
 }
 
 // DatabaseURL is where everything but customers' keys is kept.

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/cardea-id/cardea/internal/backup"
 )
 
 const (
@@ -143,8 +145,9 @@ func (s *Server) SocketPath() string {
 	return filepath.Join(s.Config.DataDir, "cardea.sock")
 }
 
-// Run serves until ctx ends, then finishes the requests in progress within
-// the grace and stops. Admin, where it is given, is served on the socket.
+// Run serves until ctx ends. Then it says that it is not ready any more, goes on
+// for the delay until that was heard, finishes the requests in progress within
+// the grace, and stops. Admin, where it is given, is served on the socket.
 // Ready is called once the server answers, with the address it listens on.
 func (s *Server) Run(ctx context.Context, admin http.Handler, ready func(net.Addr)) error {
 	ballast = make([]byte, ballastBytes)
@@ -211,6 +214,15 @@ func (s *Server) Run(ctx context.Context, admin http.Handler, ready func(net.Add
 	select {
 	case <-ctx.Done():
 	case cause = <-failed:
+	}
+	s.draining.Store(true)
+	lost := errors.Is(context.Cause(ctx), backup.ErrUnfinished) // a restore has begun: nothing may be served any more
+	if cause == nil && !lost && c.DrainDelay > 0 {
+		s.Logger.InfoContext(ctx, "stopping: not ready any more, and still answering", "delay", c.DrainDelay)
+		select {
+		case <-time.After(c.DrainDelay):
+		case cause = <-failed:
+		}
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.ShutdownGrace)
 	defer cancel()

@@ -61,7 +61,7 @@ func New(ctx context.Context, o Options) (*Program, error) {
 		return nil, fmt.Errorf("make the root key: %w\n%s", err, out)
 	}
 	settings := map[string]any{
-		"listen": strings.TrimPrefix(p.Origin, "http://"), "base_url": p.Origin, "data_dir": o.Folder,
+		"listen": strings.TrimPrefix(p.Origin, "http://"), "base_url": p.Origin, "data_dir": o.Folder, "drain_delay": "0s",
 		"root_key": map[string]any{"file": key}, "log": map[string]any{"level": "warn", "format": "text"},
 		"smtp": map[string]any{"host": "127.0.0.1", "port": o.MailPort, "tls": "none", "from": "Cardea <no-reply@example.com>"},
 	}
