@@ -378,6 +378,7 @@ var acrossTenants = map[string]string{
 	"notify.sqlEnded":              "a sweep",
 	"keyring.sqlSweepPage":         "a sweep",
 	"notify.sqlDue":                "a queue: which messages are due, whosever they are",
+	"notify.sqlWaiting":            "a queue: how many messages wait, whosever they are",
 	"event.readLane":               "a lane: the event is found by the tenant that the position names",
 	"signingkey.Advance":           "which keys are due for their next state, whosever they are",
 	"keyring.sqlErased":            "the ledger in the order of its sequence",

@@ -148,7 +148,7 @@ func (i *installation) assemble(ctx context.Context, logger *slog.Logger) (*serv
 // parts makes every part, whatever a restore has left.
 func (i *installation) parts(ctx context.Context, logger *slog.Logger) (*server.Server, error) {
 	return server.Assemble(ctx, server.Environment{
-		Config: i.config, Clock: clock.System(), Random: rand.Reader, Logger: logger, Development: i.development,
+		Config: i.config, Clock: clock.System(), Random: rand.Reader, Logger: logger, Development: i.development, Release: release(),
 	})
 }
 

@@ -48,6 +48,8 @@ type Environment struct {
 	Clock  clock.Clock
 	Random io.Reader // cryptographically secure
 	Logger *slog.Logger
+	// Release is the program's, for those who watch it.
+	Release string
 	// Development serves http on loopback with unprefixed cookies, and keeps
 	// messages in an inbox in place of sending them.
 	Development bool
