@@ -48,7 +48,7 @@ func newMachine(t *testing.T, engine sqldb.Engine) *machine {
 		m.urls = [2]string{dbtest.URL(t, engine, nil), dbtest.URL(t, engine, nil)}
 	}
 	m.must("keys", "root", "generate", "--out", filepath.Join(folder, "root.key"))
-	text := fmt.Sprintf("listen: 127.0.0.1:0\ndata_dir: %s\nbase_url: http://localhost:9999\nroot_key: {file: %s}\ndatabase: {url: '%s'}\nkey_store: {url: '%s'}\nlog: {format: text}\n",
+	text := fmt.Sprintf("listen: 127.0.0.1:0\ndata_dir: %s\ndrain_delay: 0s\nbase_url: http://localhost:9999\nroot_key: {file: %s}\ndatabase: {url: '%s'}\nkey_store: {url: '%s'}\nlog: {format: text}\n",
 		folder, filepath.Join(folder, "root.key"), m.urls[0], m.urls[1])
 	if err := os.WriteFile(m.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -276,6 +276,9 @@ func TestStatus(t *testing.T) {
 			if shown := o.json(o.must(200, get, one, nil)); shown["status"] != act.status || shown["reason"] != "asked" {
 				t.Errorf("%v", shown)
 			}
+			if told := o.items("/v1/tenants/shop/events?type=customer.status.changed&customer=" + string(who)); len(told) != 1 || fmt.Sprint(told[0]["operator"]) != "map[reason:asked]" {
+				t.Errorf("%v", told)
+			}
 			o.must(200, post, one+"/"+act.shut, nil) // again does nothing
 			if act.shut == "lock" {
 				o.must(409, post, one+"/activate", nil)

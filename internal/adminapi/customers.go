@@ -265,7 +265,7 @@ type statusView struct {
 // sessions and lineages with it.
 func (a *api) setStatus(status customer.Status, from ...customer.Status) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		return a.act(w, r, func(tx *sqldb.Tx, t id.Tenant, c id.Customer, reason string) (statusView, error) {
+		return a.act(w, r, status, func(tx *sqldb.Tx, t id.Tenant, c id.Customer, change customer.StatusChange) (statusView, error) {
 			state, err := a.Directory.Hold(tx, t, c)
 			if err != nil {
 				return statusView{}, err
@@ -273,7 +273,7 @@ func (a *api) setStatus(status customer.Status, from ...customer.Status) func(ht
 			if len(from) > 0 && state.Status != status && !slices.Contains(from, state.Status) {
 				return statusView{}, fmt.Errorf("%w: it is %s", customer.ErrNotAllowed, state.Status)
 			}
-			if _, err := a.Directory.ChangeStatus(tx, t, c, status, reason, Operator); err != nil {
+			if _, err := a.Directory.ChangeStatus(tx, change); err != nil {
 				return statusView{}, err
 			}
 			now := statusView{ID: c, Status: status}
@@ -290,7 +290,7 @@ func (a *api) setStatus(status customer.Status, from ...customer.Status) func(ht
 // messages that were counted, whatever the status: an account is shut to
 // guessing without being locked. One who is suspended stays so.
 func (a *api) unlock(w http.ResponseWriter, r *http.Request) error {
-	return a.act(w, r, func(tx *sqldb.Tx, t id.Tenant, c id.Customer, reason string) (statusView, error) {
+	return a.act(w, r, customer.Active, func(tx *sqldb.Tx, t id.Tenant, c id.Customer, change customer.StatusChange) (statusView, error) {
 		state, err := a.Directory.Hold(tx, t, c)
 		if err != nil {
 			return statusView{}, err
@@ -301,7 +301,7 @@ func (a *api) unlock(w http.ResponseWriter, r *http.Request) error {
 		now := statusView{ID: c, Status: state.Status}
 		if state.Status == customer.Locked {
 			now.Status = customer.Active
-			if _, err := a.Directory.ChangeStatus(tx, t, c, now.Status, reason, Operator); err != nil {
+			if _, err := a.Directory.ChangeStatus(tx, change); err != nil {
 				return statusView{}, err
 			}
 		}
@@ -312,8 +312,9 @@ func (a *api) unlock(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// act does something to a customer in one transaction, for a reason.
-func (a *api) act(w http.ResponseWriter, r *http.Request, do func(tx *sqldb.Tx, t id.Tenant, c id.Customer, reason string) (statusView, error)) error {
+// act does something to a customer in one transaction, which may change his
+// status to the given one for the reason that was told.
+func (a *api) act(w http.ResponseWriter, r *http.Request, status customer.Status, do func(tx *sqldb.Tx, t id.Tenant, c id.Customer, change customer.StatusChange) (statusView, error)) error {
 	if _, err := parameters(r); err != nil {
 		return err
 	}
@@ -328,9 +329,13 @@ func (a *api) act(w http.ResponseWriter, r *http.Request, do func(tx *sqldb.Tx, 
 	if len(wanted.Reason) > maxReason {
 		return problem.InvalidInput(problem.Field{Pointer: "/reason", Detail: fmt.Sprintf("has %d bytes at most", maxReason)})
 	}
+	change, err := a.Directory.PrepareStatus(r.Context(), t.ID, c, status, wanted.Reason, Operator)
+	if err != nil {
+		return err
+	}
 	var now statusView
 	err = a.DB.Write(r.Context(), func(tx *sqldb.Tx) (err error) {
-		now, err = do(tx, t.ID, c, wanted.Reason)
+		now, err = do(tx, t.ID, c, change)
 		return err
 	})
 	if errors.Is(err, customer.ErrNotAllowed) {

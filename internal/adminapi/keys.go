@@ -121,10 +121,7 @@ func (a *api) rotateKeys(w http.ResponseWriter, r *http.Request) error {
 		}
 		return respond(w, http.StatusOK, rotated{Lookup: lookupOf(now)})
 	case wanted.Envelope && !wanted.Lookup && wanted.Alg == "":
-		if err := a.Ring.RotateTenant(r.Context(), t.ID); err != nil {
-			return err
-		}
-		err := a.DB.Write(r.Context(), func(tx *sqldb.Tx) error {
+		err := a.Ring.RotateTenant(r.Context(), t.ID, func(tx *sqldb.Tx) error {
 			return a.Log.Append(tx, event.Event{Tenant: t.ID, Type: "tenant.key.rotated", Actor: Operator})
 		})
 		if err != nil {

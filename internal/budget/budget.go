@@ -31,6 +31,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/clock"
@@ -134,7 +135,12 @@ func Stranger(handleHash []byte) Subject {
 type Budgets struct {
 	db    *sqldb.DB
 	clock clock.Clock
+
+	refused atomic.Int64
 }
+
+// Refused is how many takes this node has refused since its start.
+func (b *Budgets) Refused() int64 { return b.refused.Load() }
 
 // New makes Budgets over a database that holds Migrations.
 func New(db *sqldb.DB, clock clock.Clock) *Budgets { return &Budgets{db: db, clock: clock} }
@@ -227,6 +233,9 @@ func (b *Budgets) Take(ctx context.Context, tenant id.Tenant, kind string, s Sub
 	})
 	if err != nil && !errors.Is(err, errRefused) {
 		return Verdict{}, fmt.Errorf("budget: take %s: %w", kind, err)
+	}
+	if !v.Allowed {
+		b.refused.Add(1)
 	}
 	return v, nil
 }

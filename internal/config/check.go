@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/base64"
 	"fmt"
 	"net"
 	"net/mail"
@@ -11,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/cardea-id/cardea/internal/keyring"
 )
 
 // check looks at what one key alone does not tell.
@@ -58,7 +59,7 @@ func (c *Config) check(development bool) []Fault {
 	case !file && !value && !development:
 		add("root_key", "is missing", "set root_key.file to a file with 32 random bytes, or CARDEA_ROOT_KEY_VALUE to 32 random bytes in base64 (openssl rand -base64 32), and keep a copy apart: without it nothing can be read")
 	case value && !isKey(c.RootKey.Value.Reveal()):
-		add("root_key.value", "is not 32 bytes in base64", "make one with: openssl rand -base64 32")
+		add("root_key.value", "is not 32 random bytes in base64", "make one with: openssl rand -base64 32")
 	}
 
 	for n, file := range c.OldRoots.Files {
@@ -102,6 +103,9 @@ func (c *Config) check(development bool) []Fault {
 				missing = "smtp.user"
 			}
 			add(missing, "is missing", "give both smtp.user and smtp.password, or neither")
+		}
+		if c.SMTP.TLS == "none" && c.SMTP.User != "" {
+			add("smtp.tls", "is none with a user, whose password would travel in the clear", "set it to starttls or tls, or leave smtp.user and smtp.password out")
 		}
 	}
 	return faults
@@ -167,12 +171,8 @@ func sameDatabase(a, b string) bool {
 }
 
 func isKey(text string) bool {
-	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
-		if key, err := encoding.DecodeString(text); err == nil && len(key) == 32 {
-			return true
-		}
-	}
-	return false
+	_, err := keyring.DecodeRoot(text)
+	return err == nil
 }
 
 // Warnings tells what is allowed and yet worth a second look.

@@ -27,6 +27,7 @@ type Config struct {
 	SystemURL             string         `yaml:"system_url" doc:"Public origin of the built-in tenant of the operators, a host of its own. Empty means that it is not made; it cannot be changed later."`
 	TrustedProxies        []netip.Prefix `yaml:"trusted_proxies" doc:"Networks of the reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, as in 10.0.0.0/8."`
 	ShutdownGrace         time.Duration  `yaml:"shutdown_grace" default:"20s" min:"0s" max:"10m" doc:"How long requests in progress may take to finish when the server stops."`
+	DrainDelay            time.Duration  `yaml:"drain_delay" default:"5s" min:"0s" max:"5m" doc:"How long the server, when it stops, still takes requests while /readyz already answers 503, so that the proxy before it sends them elsewhere. 0s where none asks /readyz."`
 	BreachedPasswordsFile string         `yaml:"breached_passwords_file" doc:"Sorted list of the SHA-1 hashes of breached passwords, as Have I Been Pwned offers it. Empty means that only the built-in list of common passwords is checked."`
 
 	Database Database `yaml:"database"`

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/cardea-id/cardea/internal/keyring"
 )
 
 const rootKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -187,6 +190,7 @@ func TestFaultsOneByOne(t *testing.T) {
 		"keys in the same file":    {"database: {url: \"sqlite:/a/b\"}\nkey_store: {url: \"sqlite:/a/./b\"}", "key_store.url", "same database"},
 		"TLS without certificate":  {"tls: {key_file: /k}", "tls.cert_file", "is missing"},
 		"TLS version as a number":  {"tls: {min_version: 1.2}", "tls.min_version", "in quotes"},
+		"password in the clear":    {"smtp: {host: m, from: a@b.c, user: u, password: p, tls: none}", "smtp.tls", "in the clear"},
 		"password without user":    {"smtp: {host: m, from: a@b.c, password: p}", "smtp.user", "is missing"},
 		"duration without bounds":  {"shutdown_grace: 1h", "shutdown_grace", "0s to 10m"},
 		"negative":                 {"database: {max_connections: -1}", "database.max_connections", "2 to 1000"},
@@ -205,11 +209,25 @@ func TestFaultsOneByOne(t *testing.T) {
 			}
 		})
 	}
-	for name, key := range map[string]string{"short": "AAEC", "not base64": strings.Repeat("%", 44), "empty": "", "hex": strings.Repeat("ab", 32)} {
+	for name, key := range map[string]string{"short": "AAEC", "not base64": strings.Repeat("%", 44), "empty": "", "hex": strings.Repeat("ab", 32),
+		"all alike": base64.StdEncoding.EncodeToString(make([]byte, 32)), "not strict": rootKey[:42] + "9="} {
 		if _, err := Load(Options{Environ: []string{"CARDEA_ROOT_KEY_VALUE=" + key}}); err == nil {
 			t.Errorf("a root key that is %s was accepted", name)
 		} else if key != "" && strings.Contains(err.Error(), key) {
 			t.Errorf("the root key is in the error: %v", err)
+		}
+	}
+	for name, encoding := range map[string]*base64.Encoding{"unpadded": base64.RawStdEncoding, "of URLs": base64.URLEncoding} {
+		raw, err := base64.StdEncoding.DecodeString(rootKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := Load(Options{Environ: []string{"CARDEA_ROOT_KEY_VALUE=" + encoding.EncodeToString(raw)}})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, err := keyring.RootFromBase64(c.RootKey.Value.Reveal()); err != nil {
+			t.Errorf("%s passed the check and was refused later: %v", name, err)
 		}
 	}
 	if _, err := Load(Options{File: filepath.Join(t.TempDir(), "absent.yaml"), Development: true}); err == nil || !strings.Contains(err.Error(), "no such file") {

@@ -25,8 +25,9 @@ const retireAfter = time.Hour
 // RotateTenant gives the tenant's key a new generation. All nodes know it some
 // seconds before it is used, which is 15 seconds from now; older generations
 // open until RetireTenant. Rewrap then moves customers' keys to it. Two
-// rotations at once make one generation.
-func (r *Ring) RotateTenant(ctx context.Context, tenant id.Tenant) error {
+// rotations at once make one generation. What also does is part of the
+// transaction that makes it.
+func (r *Ring) RotateTenant(ctx context.Context, tenant id.Tenant, also ...func(*sqldb.Tx) error) error {
 	keys, _, err := r.wrappedKeys(ctx, tenant)
 	if err == nil && len(keys) == 0 {
 		err = ErrNoKey
@@ -40,11 +41,23 @@ func (r *Ring) RotateTenant(ctx context.Context, tenant id.Tenant) error {
 		return fmt.Errorf("keyring: rotate key of %s: %w", tenant, err)
 	}
 	err = r.changeKeys(ctx, tenant, func(tx *sqldb.Tx) error {
-		_, err := tx.Exec(sqlAddTenantKey, tenant, generation, r.root.ID(), wrapped, tx.Now())
-		return err
+		added, err := tx.Exec(sqlAddTenantKey, tenant, generation, r.root.ID(), wrapped, tx.Now())
+		if err != nil || added == 0 {
+			return err
+		}
+		return inTurn(tx, also)
 	})
 	if err != nil {
 		return fmt.Errorf("keyring: rotate key of %s: %w", tenant, err)
+	}
+	return nil
+}
+
+func inTurn(tx *sqldb.Tx, do []func(*sqldb.Tx) error) error {
+	for _, one := range do {
+		if err := one(tx); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"context"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -162,6 +163,18 @@ func (o *Outbox) Enqueue(tx *sqldb.Tx, m Message) error {
 // Stats counts since the start, for metrics.
 type Stats struct {
 	Sent, Retried, Expired, Dead, Discarded uint64
+}
+
+const sqlWaiting = `SELECT COUNT(*), COALESCE(MIN(created_at), 0) FROM (SELECT created_at FROM notify_outbox WHERE state = 'waiting' ORDER BY due_at LIMIT $1) AS waiting`
+
+// mostWaiting bounds what Backlog counts.
+const mostWaiting = 100_000
+
+// Backlog tells how many messages wait to be sent, on all nodes, and since when
+// the oldest of them does. It counts 100,000 at most.
+func (o *Outbox) Backlog(ctx context.Context) (waiting int, oldest time.Time, err error) {
+	err = o.o.DB.QueryRow(ctx, sqlWaiting, mostWaiting).Scan(&waiting, &oldest)
+	return waiting, oldest, err
 }
 
 // Stats answers this node's counts.

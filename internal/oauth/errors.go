@@ -87,6 +87,7 @@ func (p *Provider) faultOf(r *http.Request, err error) *fault {
 		return f
 	}
 	named := id.New[id.Fault](p.Clock.Now(), p.Random)
+	id.SetFault(r.Context(), named)
 	p.Logger.LogAttrs(r.Context(), slog.LevelError, "an OAuth endpoint failed",
 		slog.String("fault", string(named)), slog.String("path", r.URL.Path), slog.Any("error", err))
 	// RFC 7009, section 2.2.1: 503 tells that the request was not carried out

@@ -175,6 +175,7 @@ const busyWait = 2 * time.Second
 
 func (p *Pages) logged(r *http.Request, err error) string {
 	named := id.New[id.Fault](p.Clock.Now(), p.Random)
+	id.SetFault(r.Context(), named)
 	p.Logger.LogAttrs(r.Context(), slog.LevelError, "a page failed",
 		slog.String("fault", string(named)), slog.String("path", r.URL.Path), slog.Any("error", err))
 	return string(named)

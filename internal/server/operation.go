@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -37,6 +38,9 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 
 // Ready tells what keeps this node from doing its work.
 func (s *Server) Ready(ctx context.Context) error {
+	if s.draining.Load() {
+		return errDraining
+	}
 	before := s.Clock.Now()
 	there, err := s.DB.ServerNow(ctx)
 	if err != nil {
@@ -51,6 +55,8 @@ func (s *Server) Ready(ctx context.Context) error {
 	}
 	return nil
 }
+
+var errDraining = errors.New("this node is about to stop")
 
 // errUnreachable says no more than that: addresses and causes are for the log.
 type errUnreachable string
@@ -87,7 +93,9 @@ func (s *Server) registerMetrics() {
 	counter := func(name, help string, read func() float64) {
 		s.metrics.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, read))
 	}
-	gauge("cardea_build_info", "1.", func() float64 { return 1 })
+	s.metrics.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cardea_build_info", Help: "1, with the release that runs.",
+		ConstLabels: prometheus.Labels{"version": s.Release}}, func() float64 { return 1 }), &depths{s})
+	counter("cardea_budget_refusals_total", "Guesses and messages refused because a budget was used up.", func() float64 { return float64(s.Budgets.Refused()) })
 	gauge("cardea_processors", "Processors that the program uses.", func() float64 { return float64(runtime.GOMAXPROCS(0)) })
 	gauge("cardea_password_hashes_running", "Password hashes being computed.", func() float64 { return float64(s.Hasher.Stats().Running) })
 	gauge("cardea_password_hashes_waiting", "Sign-ins that wait for a password hash.", func() float64 { return float64(s.Hasher.Stats().Waiting) })

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/browser"
@@ -48,6 +49,8 @@ type Environment struct {
 	Clock  clock.Clock
 	Random io.Reader // cryptographically secure
 	Logger *slog.Logger
+	// Release is the program's, for those who watch it.
+	Release string
 	// Development serves http on loopback with unprefixed cookies, and keeps
 	// messages in an inbox in place of sending them.
 	Development bool
@@ -89,6 +92,7 @@ type Server struct {
 	failures *ratelimit.Limiter // of failed client authentications, by network; nil limits nothing
 	breached *credential.BreachedList
 	metrics  *metrics
+	draining atomic.Bool // whether the program is about to stop
 }
 
 // DatabaseURL is where everything but customers' keys is kept.
@@ -159,6 +163,7 @@ func OldRootKeys(c *config.Config) ([]keyring.Root, error) {
 // Assemble opens the stores, brings their tables up to date and makes every
 // part. Close ends what it began.
 func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
+	env.Logger = slog.New(traced{env.Logger.Handler()})
 	s := &Server{Environment: env, metrics: newMetrics()}
 	s.problems = problem.Writer{Clock: env.Clock, Random: env.Random, Logger: env.Logger}
 	defer func() {

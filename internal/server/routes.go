@@ -132,6 +132,7 @@ func (s *Server) outermost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		request := id.New[id.Request](s.Clock.Now(), s.Random)
+		r = r.WithContext(id.WithRequest(r.Context(), request))
 		h := w.Header()
 		h.Set("X-Request-Id", string(request))
 		maps.Copy(h, fixed)
@@ -145,8 +146,12 @@ func (s *Server) outermost(next http.Handler) http.Handler {
 			if recorder.status >= 500 {
 				level = slog.LevelError
 			}
-			s.Logger.LogAttrs(r.Context(), level, "request", slog.String("request", string(request)), slog.String("method", r.Method),
-				slog.String("path", r.URL.Path), slog.Int("status", recorder.status), slog.Duration("took", time.Since(began)))
+			attrs := []slog.Attr{slog.String("method", r.Method), slog.String("path", r.URL.Path),
+				slog.Int("status", recorder.status), slog.Duration("took", time.Since(began))}
+			if fault := id.FaultOf(r.Context()); fault != "" {
+				attrs = append(attrs, slog.String("fault", string(fault)))
+			}
+			s.Logger.LogAttrs(r.Context(), level, "request", attrs...)
 		}
 	})
 }
