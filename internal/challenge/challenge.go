@@ -178,6 +178,12 @@ func (c *Challenges) Spend(tx *sqldb.Tx, a Asked) (bool, error) {
 	return spent == 1, nil
 }
 
+// Void makes every code that is under way to an address worth nothing as part of
+// tx, solved ones too.
+func (c *Challenges) Void(tx *sqldb.Tx, tenant id.Tenant, handle []byte) {
+	tx.Queue(`UPDATE challenge SET spent_at = $3 WHERE tenant = $1 AND handle = $2 AND spent_at = 0`, tenant, handle, tx.Now())
+}
+
 // Sweep deletes up to limit challenges that nothing can come of any more, and
 // says how many there were.
 func (c *Challenges) Sweep(ctx context.Context, limit int) (int, error) {

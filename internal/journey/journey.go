@@ -46,7 +46,7 @@ type Return struct {
 
 // Start asks for a journey to begin.
 type Start struct {
-	Journey     string // "sign-in", "sign-up", "consent"
+	Journey     string // "sign-in", "sign-up", "recovery", "consent"
 	Return      Return
 	Application *application.Application // who asks, nil for the tenant's own pages
 	Scopes      []string                 // what the application asks for
@@ -108,6 +108,7 @@ type Finished struct {
 	DeviceKey   string           // the device cookie's new value, "" to leave it
 	Stay        bool             // whether the session cookie outlives the browser
 	Created     bool             // whether an account was made
+	Recovered   bool             // whether a new password was set by recovery
 	Return      Return
 	Application id.Application
 }

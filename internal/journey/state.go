@@ -69,6 +69,7 @@ type State struct {
 	Challenge    id.Challenge   `json:"challenge,omitempty"`     // the code that was last sent
 	Handle       []byte         `json:"handle,omitempty"`        // the look-up hash that it is kept under, which may not be today's
 	Strong       bool           `json:"strong,omitempty"`        // whether that is a long one
+	SentEpoch    int64          `json:"sent_epoch,omitempty"`    // the customer's security epoch when it was sent: it dies when that rises
 	PasswordHash string         `json:"password_hash,omitempty"` // of an account to be made
 	Profile      map[string]any `json:"profile,omitempty"`       // what was collected
 	Offered      string         `json:"offered,omitempty"`       // the version of the terms that was last shown
@@ -83,6 +84,7 @@ type Proof struct {
 	Budget    string       `json:"budget"` // the kind of guess that it took
 	Challenge id.Challenge `json:"challenge,omitempty"`
 	Handle    []byte       `json:"handle,omitempty"`   // the look-up hash that the challenge is kept under
+	Purpose   string       `json:"purpose,omitempty"`  // what the challenge was for, where that is not signing in: a proof is good for that alone
 	Verified  bool         `json:"verified,omitempty"` // whether the subject was proved to be the customer's address
 	At        int64        `json:"at"`                 // Unix seconds
 }
@@ -95,7 +97,7 @@ func seal(keys *keyring.Tenant, s *State) (string, error) {
 		return "", fmt.Errorf("write the journey's state: %w", err)
 	}
 	known := *s
-	known.Customer, known.Epoch, known.Strong = s.Minted, math.MaxInt64, true
+	known.Customer, known.Epoch, known.SentEpoch, known.Strong = s.Minted, math.MaxInt64, math.MaxInt64, true
 	longest, err := json.Marshal(&known)
 	if err != nil {
 		return "", fmt.Errorf("write the journey's state: %w", err)

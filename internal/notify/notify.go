@@ -30,13 +30,14 @@ type Template string
 // The kinds of messages.
 const (
 	Code            Template = "code"             // a code to sign up or sign in with; the same for both, as the sender must not tell
+	Recovery        Template = "recovery"         // a code to set a new password with
 	Welcome         Template = "welcome"          // an account was opened
 	PasswordChanged Template = "password_changed" // the password was set or changed
 	NewSignIn       Template = "new_sign_in"      // somebody signed in on a new device
 )
 
 // Templates lists all kinds.
-func Templates() []Template { return []Template{Code, Welcome, PasswordChanged, NewSignIn} }
+func Templates() []Template { return []Template{Code, Recovery, Welcome, PasswordChanged, NewSignIn} }
 
 // Data is what varies in a message. All of it is shown as plain text; nothing
 // in it is ever read as a template or as markup.
@@ -46,8 +47,18 @@ type Data struct {
 	Application string        `json:"application,omitempty"` // its name: who asked
 	Browser     string        `json:"browser,omitempty"`     // "Chrome"
 	System      string        `json:"system,omitempty"`      // "Windows"
+	Network     string        `json:"network,omitempty"`     // the IP address that it was done from
+	Holder      Holder        `json:"holder,omitempty"`      // of a code to set a new password with
 	At          time.Time     `json:"at,omitzero"`           // when it happened; the zero time means when it was enqueued
 }
+
+// Holder is who has the address that a code goes to, where that is to be said.
+type Holder string
+
+const (
+	Passwordless Holder = "passwordless" // an account that has no password
+	Nobody       Holder = "nobody"       // no account
+)
 
 // Brand is whose message it is. It comes from configuration alone.
 type Brand struct {

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	htmltemplate "html/template"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -70,6 +71,8 @@ type facts struct {
 	Date, Clock                         string
 	Minutes                             string // "" where there is no limit to tell
 	Plural                              string // CLDR's category of Minutes
+	Network                             string
+	Holder                              Holder
 }
 
 // page is what the layout shows.
@@ -83,6 +86,7 @@ func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, erro
 	f := facts{
 		Brand: plain(brand.Name, 60), Application: plain(d.Application, 60), Browser: modest(d.Browser), System: modest(d.System),
 		Code: spaced(d.Code, words.Dir() == "rtl"), Date: words.Date(d.At.UTC()), Clock: words.Clock(d.At.UTC()),
+		Network: address(d.Network), Holder: d.Holder,
 	}
 	if minutes := int((d.ValidFor + time.Minute - 1) / time.Minute); minutes > 0 {
 		f.Minutes, f.Plural = words.Number(minutes), category(words.Lang(), minutes)
@@ -143,6 +147,15 @@ func modest(text string) string {
 		}
 		return -1
 	}, text), 24)
+}
+
+// address is an IP address as it is written, "" for anything else.
+func address(text string) string {
+	ip, err := netip.ParseAddr(text)
+	if err != nil {
+		return ""
+	}
+	return ip.Unmap().WithZone("").String()
 }
 
 // spaced groups a code for the eye: "123 456". In languages written from right

@@ -120,7 +120,16 @@ func (p *Pages) finish(w http.ResponseWriter, r *http.Request, t *tenant.Tenant,
 	case resume != nil:
 		resume(w, r, t, finished)
 	case finished.Return.Kind == returnAccount:
-		redirect(w, p.accountURL(t, client.Language))
+		address := p.accountURL(t, client.Language)
+		if finished.Recovered {
+			sealed, err := p.sealAccount(r.Context(), t, accountState{Session: finished.Session.ID, Done: "password_saved", At: p.Clock.Now().Unix()})
+			if err != nil {
+				p.broken(w, r, t, err)
+				return
+			}
+			address += "&done=" + sealed
+		}
+		redirect(w, address)
 	default:
 		p.broken(w, r, t, fmt.Errorf("nobody resumes journeys of kind %q", finished.Return.Kind))
 	}

@@ -79,6 +79,7 @@ func (p *Pages) Routes() []route.Route {
 		{Method: "GET", Pattern: "/{$}", Handle: p.home},
 		{Method: "GET", Pattern: "/sign-in", Cookies: true, Handle: p.begin("sign-in")},
 		{Method: "GET", Pattern: "/sign-up", Cookies: true, Handle: p.begin("sign-up")},
+		{Method: "GET", Pattern: "/recover", Cookies: true, Handle: p.recover},
 		{Method: "POST", Pattern: journeyPath, Cookies: true, Form: true, Handle: p.answer},
 		{Method: "GET", Pattern: "/account", Cookies: true, Handle: p.account},
 		{Method: "POST", Pattern: "/account", Cookies: true, Form: true, Handle: p.changeAccount},
@@ -110,6 +111,18 @@ func (p *Pages) begin(name string) route.Handler {
 		}
 		p.Begin(w, r, t, journey.Start{Journey: name, Return: journey.Return{Kind: returnAccount}, Client: client})
 	}
+}
+
+// recover opens a recovery that leads to the account page. Who is signed in may
+// have forgotten his password all the same.
+func (p *Pages) recover(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
+	client, err := p.Client(w, r, t)
+	if err != nil {
+		p.broken(w, r, t, err)
+		return
+	}
+	p.Begin(w, r, t, journey.Start{Journey: "recovery", Return: journey.Return{Kind: returnAccount}, Client: client,
+		LoginHint: r.URL.Query().Get("login_hint")})
 }
 
 // redirect sends a browser on by GET (RFC 9700, section 4.12: never 307). The

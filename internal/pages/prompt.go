@@ -38,7 +38,7 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 	}
 	p.describe(t, s, &out.page)
 	switch s.Prompt.(type) {
-	case step.PasswordPrompt, step.CodePrompt, step.NewPasswordPrompt, step.IdentifyPrompt, step.CreateAccountPrompt:
+	case step.PasswordPrompt, step.CodePrompt, step.NewPasswordPrompt, step.IdentifyPrompt, step.CreateAccountPrompt, step.RecoverPrompt:
 		out.back = s.typed != nil
 	}
 	switch {
@@ -85,11 +85,10 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 	switch prompt := s.Prompt.(type) {
 	case step.IdentifyPrompt:
 		keep("identifier", prompt.Value)
-		kinds := []string{"email"}
-		if len(prompt.Kinds) > 0 { // identifiers of the tenant's own look like user names
-			kinds = append(kinds, "username")
-		}
-		page.Data = view.Identify{Kinds: kinds, Create: prompt.MayOpen}
+		page.Data = view.Identify{Kinds: kindsOf(prompt.Kinds), Create: prompt.MayOpen}
+	case step.RecoverPrompt:
+		keep("identifier", prompt.Value)
+		page.Data = view.Recover{Kinds: kindsOf(prompt.Kinds)}
 	case step.CreateAccountPrompt:
 		keep("identifier", prompt.Value)
 		page.Data = view.CreateAccount{SignIn: true}
@@ -97,9 +96,9 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		if prompt.Stay {
 			page.Values["stay"] = "true"
 		}
-		page.Data = view.Password{Identifier: prompt.Identifier, Stay: prompt.OfferStay, Code: true}
+		page.Data = view.Password{Identifier: prompt.Identifier, Stay: prompt.OfferStay, Code: true, Recover: true}
 	case step.CodePrompt:
-		page.Data = view.Code{Address: prompt.Address, SignUp: prompt.SignUp, Length: prompt.Digits, Resend: true, Back: true, Password: !prompt.SignUp}
+		page.Data = view.Code{Address: prompt.Address, SignUp: prompt.SignUp, Recovery: prompt.Recovery, Length: prompt.Digits, Resend: true, Back: true, Password: !prompt.SignUp}
 		switch {
 		case s.typed.Get("choose") == "resend" && prompt.Sent && s.Limited == nil:
 			page.Notice = &view.Notice{Tone: view.OK, Text: view.T("notice.code_sent")}
@@ -110,7 +109,7 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 			keep("code", "")
 		}
 	case step.NewPasswordPrompt:
-		page.Data = view.NewPassword{Identifier: prompt.Identifier, MinLength: prompt.MinLength, Skip: prompt.MaySkip}
+		page.Data = view.NewPassword{Identifier: prompt.Identifier, MinLength: prompt.MinLength, Skip: prompt.MaySkip, Recovery: prompt.Recovery}
 	case step.CollectPrompt:
 		for _, field := range prompt.Fields {
 			keep(field, prompt.Values[field])
@@ -135,6 +134,15 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 	default: // a kind of step without a page: a mistake of the program's
 		page.Data = view.Fault{}
 	}
+}
+
+// kindsOf are the kinds of address that a field takes. Identifiers of the
+// tenant's own look like user names.
+func kindsOf(declared []string) []string {
+	if len(declared) > 0 {
+		return []string{"email", "username"}
+	}
+	return []string{"email"}
 }
 
 // describeLimit says what is paused, until when, and what works meanwhile.

@@ -16,7 +16,7 @@ func TestEverythingHasWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys := []string{"notice.code_sent", "notice.code_expired", "notice.send_paused", "notice.code_paused", "notice.password_paused",
-		"notice.access_removed", "notice.device_signed_out", "notice.others_signed_out"}
+		"notice.access_removed", "notice.password_saved", "message.no_account", "notice.device_signed_out", "notice.others_signed_out"}
 	for _, key := range faultWords {
 		keys = append(keys, key)
 	}
@@ -26,7 +26,7 @@ func TestEverythingHasWords(t *testing.T) {
 	for _, code := range []string{"password_too_short", "password_too_long", "whatever"} {
 		keys = append(keys, wordsOf(journey.FieldError{Code: code, Params: map[string]any{"Min": 15, "Max": 99}}).Key)
 	}
-	for _, reason := range []string{"account_closed", "terms_declined", "sign_up_closed"} {
+	for _, reason := range []string{"account_closed", "terms_declined", "sign_up_closed", "no_account"} {
 		key := reasonOf(reason).Key
 		if key == "" {
 			t.Errorf("the denial %q has no words", reason)
@@ -50,7 +50,7 @@ func TestEveryPromptHasAPage(t *testing.T) {
 	}
 	p := &Pages{Options: Options{Views: views}}
 	for _, prompt := range []journey.Prompt{
-		step.IdentifyPrompt{}, step.CreateAccountPrompt{}, step.PasswordPrompt{}, step.CodePrompt{}, step.NewPasswordPrompt{},
+		step.IdentifyPrompt{}, step.CreateAccountPrompt{}, step.RecoverPrompt{}, step.PasswordPrompt{}, step.CodePrompt{}, step.NewPasswordPrompt{},
 		step.TermsPrompt{}, step.ConsentPrompt{}, step.NoticePrompt{}, step.DenyPrompt{},
 	} {
 		page := view.Page{Values: map[string]string{}}

@@ -27,7 +27,7 @@ func TestNoStepTellsWhetherThereIsAnAccount(t *testing.T) {
 	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", func(s *tenant.Settings) {
-			s.Limits.PasswordPerHour, s.Limits.SendPerHour, s.Limits.CodePerHour = 4, 3, 4
+			s.Limits.PasswordPerHour, s.Limits.SendPerHour, s.Limits.CodePerHour = 4, 4, 4
 		})
 		h.Customer(h.tenant, "ben@shop.example", "")
 		for address, status := range map[string]customer.Status{"eve@shop.example": customer.Locked, "kim@shop.example": customer.Suspended} {
@@ -73,6 +73,7 @@ func TestNoStepTellsWhetherThereIsAnAccount(t *testing.T) {
 		for _, address := range addresses {
 			b := i.Browser()
 			p := note("identify", address, h.passwordPage(b, address))
+			note("recovery, code", address, h.recoveryPage(b, address))
 			note("password left empty", address, b.Answer(p, url.Values{"password": {""}}))
 			for range 5 {
 				note("password wrong or limited", address, b.Answer(p, url.Values{"password": {"not-the-password-of-any"}}))
@@ -90,6 +91,9 @@ func TestNoStepTellsWhetherThereIsAnAccount(t *testing.T) {
 			note("sign-up, sent too often", address, b.Answer(up, url.Values{"choose": {"resend"}}))
 			note("sign-up, code wrong", address, b.Answer(up, url.Values{"code": {"x"}}))
 			note("sign-up, code limited", address, b.Answer(up, url.Values{"code": {"x"}}))
+			b = i.Browser()
+			forgot := b.Answer(h.passwordPage(b, address), url.Values{"choose": {"recover"}})
+			note("recovery, sent too often", address, b.Answer(note("recovery", address, forgot), url.Values{"identifier": {address}}))
 			note("hint", address, i.Browser().Get(h.shop.URL(i, h.shop.Authorize(url.Values{"login_hint": {address}}))))
 		}
 		for step, shown := range seen {
@@ -190,6 +194,7 @@ func TestTimingTellsNothing(t *testing.T) {
 			}
 		}
 		signUp := b.Answer(first, url.Values{"choose": {"create"}})
+		forgot := b.Get(i.Base + h.tenant.Path + "/recover")
 		for _, step := range []struct {
 			name   string
 			answer func(address string) *servertest.Page
@@ -207,6 +212,12 @@ func TestTimingTellsNothing(t *testing.T) {
 			{"back", func(address string) *servertest.Page { return b.Answer(asked[address], url.Values{"choose": {"back"}}) }},
 			{"create", func(address string) *servertest.Page {
 				return b.Answer(backed[address], url.Values{"choose": {"create"}})
+			}},
+			{"recovery", func(address string) *servertest.Page {
+				return b.Answer(forgot, url.Values{"identifier": {address}})
+			}},
+			{"recovery by user name", func(address string) *servertest.Page {
+				return b.Answer(forgot, url.Values{"identifier": {nameOf(address)}})
 			}},
 			{"sign-up", func(address string) *servertest.Page {
 				return b.Answer(signUp, url.Values{"identifier": {address}})

@@ -16,8 +16,30 @@ import (
 	"github.com/cardea-id/cardea/internal/sqldb"
 )
 
-// codePurpose is what the codes of this step are for.
-const codePurpose = "email"
+// What the codes of this step are for: to sign in or open an account with, or
+// to set a new password with. A code for one is no code for the other, and a
+// proof by one is no proof for the other.
+const (
+	codePurpose     = "email"
+	recoveryPurpose = "recovery"
+)
+
+// purposeOf is what a challenge is for; a step's setting or a proof says so
+// where it is not signing in.
+func purposeOf(said string) string {
+	if said == "" {
+		return codePurpose
+	}
+	return said
+}
+
+// checkPurpose tells what is wrong with a step's setting "purpose".
+func checkPurpose(c journey.Config) error {
+	if said := c.Text("purpose"); said != "" && said != recoveryPurpose {
+		return fmt.Errorf("purpose is %q; it is %q or not set", said, recoveryPurpose)
+	}
+	return c.Only("purpose")
+}
 
 // Code proves an e-mail address by a code sent to it. An address without an
 // account gets the same code at the same cost; whether there is one is told
@@ -26,20 +48,24 @@ type Code struct{ Capabilities }
 
 // CodePrompt asks for the code.
 type CodePrompt struct {
-	Address string // who was named, as typed
-	Digits  int
-	SignUp  bool // whether the journey began as a sign-up
-	Sent    bool // whether a code has been sent: false when too many have been
+	Address  string // who was named, as typed
+	Digits   int
+	SignUp   bool // whether the journey began as a sign-up
+	Recovery bool // whether a new password is to be set with it
+	Sent     bool // whether a code has been sent: false when too many have been
 }
 
 func (CodePrompt) Kind() string { return "code" }
 
-func (Code) Outcomes() []string           { return []string{"known", "unknown", "back", "password"} }
-func (Code) Check(c journey.Config) error { return c.Only() }
+func (Code) Outcomes() []string {
+	return []string{"known", "unknown", "refused", "back", "password"}
+}
+func (Code) Check(c journey.Config) error { return checkPurpose(c) }
 
 func (Code) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, error) {
 	return CodePrompt{
-		Address: shown(run), Digits: challenge.Digits, SignUp: run.State.Journey == "sign-up", Sent: run.State.Challenge != "",
+		Address: shown(run), Digits: challenge.Digits, SignUp: run.State.Journey == "sign-up",
+		Recovery: run.Config.Text("purpose") == recoveryPurpose, Sent: run.State.Challenge != "",
 	}, nil
 }
 
@@ -64,7 +90,7 @@ func (Code) EnterGuard(*journey.Run) journey.Guard { return journey.Guard{Sends:
 // the code is a long one, which nobody guesses: whoever has the mailbox gets in
 // whatever strangers do (docs/decisions/0011).
 func (c Code) Enter(ctx context.Context, run *journey.Run) error {
-	run.State.Challenge, run.State.Handle, run.State.Strong = "", nil, false
+	run.State.Challenge, run.State.Handle, run.State.Strong, run.State.SentEpoch = "", nil, false, 0
 	to, err := c.recipient(ctx, run)
 	if err != nil {
 		return err
@@ -89,13 +115,26 @@ func (c Code) Enter(ctx context.Context, run *journey.Run) error {
 	if run.Application != nil {
 		data.Application = run.Application.Name
 	}
+	template, purpose := notify.Code, purposeOf(run.Config.Text("purpose"))
+	if purpose == recoveryPurpose {
+		template = notify.Recovery
+		if data.Holder, err = c.holderOf(ctx, run); err != nil {
+			return err
+		}
+	}
+	// The code is worth what its customer's epoch is now: a new password, another
+	// address or a lock in between, and it proves nothing.
+	state, err := c.Directory.State(ctx, run.Tenant.ID, run.Known())
+	if err != nil {
+		return err
+	}
 	expires := run.Now.Add(limits.CodeLifetime.D())
 	handle := run.Handle()
 	var issued id.Challenge
 	err = c.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		var err error
 		issued, err = c.Challenges.Issue(tx, run.Keys, challenge.Issue{
-			Tenant: run.Tenant.ID, Handle: handle, Purpose: codePurpose, Run: run.State.Run,
+			Tenant: run.Tenant.ID, Handle: handle, Purpose: purpose, Run: run.State.Run,
 			Code: code, Expires: expires, MaxAttempts: limits.AttemptsPerCode,
 		})
 		if err != nil {
@@ -103,14 +142,29 @@ func (c Code) Enter(ctx context.Context, run *journey.Run) error {
 		}
 		return c.Outbox.Enqueue(tx, notify.Message{
 			Tenant: run.Tenant.ID, Brand: run.Tenant.Brand.ID, Key: run.Keys, Handle: handle, To: to, Discard: to == "",
-			Template: notify.Code, Lang: run.Client.Language, Data: data, Expires: expires,
+			Template: template, Lang: run.Client.Language, Data: data, Expires: expires,
 		})
 	})
 	if err != nil {
 		return fmt.Errorf("send the code: %w", err)
 	}
-	run.State.Challenge, run.State.Handle = issued, handle
+	run.State.Challenge, run.State.Handle, run.State.SentEpoch = issued, handle, state.Epoch
 	return nil
+}
+
+// holderOf is what the message of a recovery's code says of who was named: pages
+// say nothing of it. It is looked up alike for an address without an account.
+func (c Code) holderOf(ctx context.Context, run *journey.Run) (notify.Holder, error) {
+	stored, err := c.Passwords.Password(ctx, run.Tenant.ID, run.Known())
+	switch {
+	case err != nil:
+		return "", err
+	case run.State.Customer == "":
+		return notify.Nobody, nil
+	case !stored.Exists():
+		return notify.Passwordless, nil
+	}
+	return "", nil
 }
 
 // recipient is where the code goes: the address that was named, else the
@@ -166,7 +220,7 @@ func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answe
 		typed = ""
 	}
 	result, err := c.Challenges.Test(ctx, challenge.Asked{
-		Tenant: run.Tenant.ID, Handle: run.State.Handle, Challenge: run.State.Challenge, Purpose: codePurpose, Run: run.State.Run,
+		Tenant: run.Tenant.ID, Handle: run.State.Handle, Challenge: run.State.Challenge, Purpose: purposeOf(run.Config.Text("purpose")), Run: run.State.Run,
 	}, typed)
 	if err != nil {
 		return journey.Result{}, err
@@ -181,7 +235,7 @@ func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answe
 		return journey.Again(journey.FieldError{Field: "code", Code: "code_expired"}), nil
 	}
 	proof := journey.Proof{
-		Method: "otp", Budget: budget.Code, Challenge: run.State.Challenge, Handle: run.State.Handle,
+		Method: "otp", Budget: budget.Code, Challenge: run.State.Challenge, Handle: run.State.Handle, Purpose: run.Config.Text("purpose"),
 		Verified: run.State.Subject.Kind == identifier.Email,
 	}
 	// Who has the address is asked again: an account may have been opened since.
@@ -198,7 +252,9 @@ func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answe
 		run.State.Proofs = append(run.State.Proofs, proof)
 		return journey.To("unknown"), nil
 	}
+	sent := run.State.SentEpoch
 	if run.State.Customer != holder {
+		sent = 0 // the account was opened since: by whoever has the mailbox, as this one
 		run.State.Customer, run.State.Proofs = holder, nil
 		if run.Device, err = c.Device(ctx, run.Tenant.ID, holder, run.Client.Device); err != nil {
 			return journey.Result{}, err
@@ -208,8 +264,12 @@ func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answe
 	if err != nil {
 		return journey.Result{}, err
 	}
-	if state.Status == customer.Erased {
+	if state.Status == customer.Erased || (sent != 0 && sent != state.Epoch) {
+		run.State.Proofs, run.State.Epoch = nil, 0
 		return journey.Again(journey.FieldError{Field: "code", Code: "code_expired"}), nil
+	}
+	if !state.Status.MaySignIn() {
+		return journey.To("refused"), nil
 	}
 	return journey.To("known"), nil
 }

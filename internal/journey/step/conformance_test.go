@@ -33,6 +33,7 @@ type (
 
 const (
 	password = "copper kettle on the veranda"
+	another  = "velvet ladder beside the lighthouse"
 	wrong    = "a bicycle that nobody rides"
 	v        = "v@example.com"
 	fresh    = "fresh@example.com"
@@ -93,6 +94,12 @@ var kinds = map[string]held{
 		right: []string{"identifier", fresh}, outcome: "identified", ends: true,
 		rest:  [][]string{{"code", "code of " + fresh}, {"choose", "skip"}, {"given_name", "Ana"}, {"decision", "allow"}},
 		wrong: [][]string{{"identifier", "a name"}, {"identifier", "+351912345678"}, {"new_password", password}},
+	},
+	"recover": {
+		reach: func(t *testing.T, w *world) *browser { return w.Browser().Begin(t, "recovery") },
+		right: []string{"identifier", v}, outcome: "identified", ends: true,
+		rest:  [][]string{{"code", "code of " + v}, {"new_password", another}, {"decision", "allow"}, {"given_name", "Ana"}},
+		wrong: [][]string{{"identifier", "@"}, {"identifier", strings.Repeat("a", 600) + "@example.com"}, {"identifier", "\x00"}, {"new_password", password}},
 	},
 	"password": {
 		reach: func(t *testing.T, w *world) *browser { return signIn(t, w, v) },
@@ -412,7 +419,7 @@ func TestHashingIsGuarded(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if k.ends && name != "identify" && name != "password" && name != "new-password" {
+		if k.ends && name != "identify" && name != "password" && name != "recover" && name != "new-password" {
 			b.Submit(t, b.View.State, values(t, w, k.right...))
 			for _, typed := range k.rest {
 				if b.Finished == nil {

@@ -27,7 +27,7 @@ const ACR = "urn:cardea:acr:1fa"
 type Finish struct{ Capabilities }
 
 // outcomes are how a journey can be finished.
-var outcomes = []string{"authenticated", "consented", "denied"}
+var outcomes = []string{"authenticated", "recovered", "consented", "denied"}
 
 func (Finish) Outcomes() []string                               { return []string{"refused", "taken", "closed"} }
 func (Finish) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
@@ -57,6 +57,8 @@ func (f Finish) Finish(ctx context.Context, run *journey.Run) (*journey.Finished
 		return &journey.Finished{Outcome: "denied", Customer: run.State.Customer}, journey.Result{}, nil
 	case "consented":
 		return f.consented(ctx, run)
+	case "recovered":
+		return f.recovered(ctx, run)
 	}
 	return f.authenticated(ctx, run)
 }
@@ -221,7 +223,7 @@ func (f Finish) spend(tx *sqldb.Tx, run *journey.Run) error {
 	for _, proof := range run.State.Proofs {
 		if proof.Challenge != "" {
 			spent, err := f.Challenges.Spend(tx, challenge.Asked{
-				Tenant: run.Tenant.ID, Handle: proof.Handle, Challenge: proof.Challenge, Purpose: codePurpose, Run: run.State.Run,
+				Tenant: run.Tenant.ID, Handle: proof.Handle, Challenge: proof.Challenge, Purpose: purposeOf(proof.Purpose), Run: run.State.Run,
 			})
 			if err != nil {
 				return err

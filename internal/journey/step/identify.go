@@ -37,19 +37,28 @@ func (i Identify) Answer(ctx context.Context, run *journey.Run, answer journey.A
 	if answer.Choice != "" && answer.Choice != "create" {
 		return journey.Again(), nil
 	}
+	if answer.Choice == "create" {
+		if typed := answer.Value("identifier"); len(typed) <= identifier.MaxBytes {
+			run.State.Hint = typed
+		}
+		forget(run)
+		return journey.To("create"), nil
+	}
+	return named(ctx, i.Capabilities, run, answer)
+}
+
+// named takes an identifier of any kind and says that somebody was named, or
+// what is wrong with it.
+func named(ctx context.Context, c Capabilities, run *journey.Run, answer journey.Answer) (journey.Result, error) {
 	typed := answer.Value("identifier")
 	if len(typed) <= identifier.MaxBytes {
 		run.State.Hint = typed
-	}
-	if answer.Choice == "create" {
-		forget(run)
-		return journey.To("create"), nil
 	}
 	subject, err := recognise(run, typed)
 	if err != nil {
 		return journey.Again(identifierError(err)), nil
 	}
-	if err := i.name(ctx, run, subject); err != nil {
+	if err := c.name(ctx, run, subject); err != nil {
 		return journey.Result{}, err
 	}
 	return journey.To("identified"), nil

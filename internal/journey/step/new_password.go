@@ -2,6 +2,7 @@ package step
 
 import (
 	"context"
+	"slices"
 
 	"github.com/cardea-id/cardea/internal/budget"
 	"github.com/cardea-id/cardea/internal/credential"
@@ -9,7 +10,9 @@ import (
 )
 
 // NewPassword has the customer choose a password for the account that he
-// opens, or skip it where the tenant allows accounts without one.
+// opens, or skip it where the tenant allows accounts without one. With the
+// purpose "recovery" it is for the account that he has, and takes nothing but
+// the proof by a code that was sent for it.
 type NewPassword struct{ Capabilities }
 
 // NewPasswordPrompt asks for a new password.
@@ -17,34 +20,72 @@ type NewPasswordPrompt struct {
 	Identifier string // for password managers
 	MinLength  int    // code points
 	MaySkip    bool
+	Recovery   bool // whether it takes the place of a forgotten one
 }
 
 func (NewPasswordPrompt) Kind() string { return "new-password" }
 
 func (NewPassword) Outcomes() []string           { return []string{"chosen", "skipped"} }
-func (NewPassword) Check(c journey.Config) error { return c.Only() }
+func (NewPassword) Check(c journey.Config) error { return checkPurpose(c) }
+
+// admits tells whether what was proved lets a password be chosen.
+func (NewPassword) admits(run *journey.Run) bool {
+	if run.Config.Text("purpose") == recoveryPurpose {
+		return provesRecovery(run.State)
+	}
+	return len(run.State.Proofs) > 0 // an address that was not proved gets no password
+}
+
+// provesRecovery tells whether a customer has proved what recovery asks for:
+// the code of a recovery, and nothing else.
+func provesRecovery(s *journey.State) bool {
+	return s.Customer != "" && slices.ContainsFunc(s.Proofs, func(p journey.Proof) bool {
+		return p.Purpose == recoveryPurpose && p.Challenge != ""
+	})
+}
+
+// maySkip tells whether there may be no password: of a new account where the
+// tenant allows it; of one that is recovered where there is none either.
+func (n NewPassword) maySkip(ctx context.Context, run *journey.Run) (bool, error) {
+	if run.Tenant.Settings.SignUp.PasswordRequired {
+		return false, nil
+	}
+	if run.Config.Text("purpose") != recoveryPurpose {
+		return true, nil
+	}
+	if !n.admits(run) {
+		return false, nil
+	}
+	stored, err := n.Passwords.Password(ctx, run.Tenant.ID, run.State.Customer)
+	return err == nil && !stored.Exists(), err
+}
 
 // Guard bounds how often a page may be sent again to have passwords hashed:
 // whether the run has been finished is looked at only at its finish.
-func (NewPassword) Guard(run *journey.Run, answer journey.Answer) journey.Guard {
-	if len(run.State.Proofs) == 0 || answer.Choice != "" || answer.Value("new_password") == "" {
+func (n NewPassword) Guard(run *journey.Run, answer journey.Answer) journey.Guard {
+	if !n.admits(run) || answer.Choice != "" || answer.Value("new_password") == "" {
 		return none
 	}
 	return journey.Guard{Hashes: budget.Hash}
 }
 
-func (NewPassword) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, error) {
+func (n NewPassword) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, error) {
+	skip, err := n.maySkip(ctx, run)
 	return NewPasswordPrompt{
-		Identifier: shown(run), MinLength: run.Tenant.Settings.Password.MinLength,
-		MaySkip: !run.Tenant.Settings.SignUp.PasswordRequired,
-	}, nil
+		Identifier: shown(run), MinLength: run.Tenant.Settings.Password.MinLength, MaySkip: skip,
+		Recovery: run.Config.Text("purpose") == recoveryPurpose,
+	}, err
 }
 
 func (n NewPassword) Answer(ctx context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {
-	if len(run.State.Proofs) == 0 {
-		return journey.Result{}, journey.ErrForged // an address that was not proved gets no password
+	if !n.admits(run) {
+		return journey.Result{}, journey.ErrForged
 	}
-	if answer.Choice == "skip" && !run.Tenant.Settings.SignUp.PasswordRequired {
+	if answer.Choice == "skip" {
+		skip, err := n.maySkip(ctx, run)
+		if err != nil || !skip {
+			return journey.Again(), err
+		}
 		run.State.PasswordHash = ""
 		return journey.To("skipped"), nil
 	}

@@ -27,7 +27,7 @@ type PasswordPrompt struct {
 
 func (PasswordPrompt) Kind() string { return "password" }
 
-func (Password) Outcomes() []string           { return []string{"correct", "code", "back"} }
+func (Password) Outcomes() []string           { return []string{"correct", "code", "recover", "back"} }
 func (Password) Check(c journey.Config) error { return c.Only() }
 
 func (Password) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, error) {
@@ -50,8 +50,8 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 	case "back":
 		forget(run)
 		return journey.To("back"), nil
-	case "code":
-		return journey.To("code"), nil
+	case "code", "recover":
+		return journey.To(answer.Choice), nil
 	default:
 		return journey.Again(), nil
 	}

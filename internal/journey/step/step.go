@@ -53,6 +53,7 @@ func Kinds(c Capabilities) map[string]journey.Step {
 	return map[string]journey.Step{
 		"identify":       Identify{c},
 		"create-account": CreateAccount{c},
+		"recover":        Recover{c},
 		"password":       Password{c},
 		"new-password":   NewPassword{c},
 		"code":           Code{c},
@@ -110,7 +111,7 @@ func (c Capabilities) name(ctx context.Context, run *journey.Run, subject identi
 func forget(run *journey.Run) {
 	s := run.State
 	s.Subject, s.Customer, s.Epoch, s.Proofs, s.Challenge, s.Handle, s.Strong = nil, "", 0, nil, "", nil, false
-	s.PasswordHash, s.Profile, s.Offered, s.Terms = "", nil, "", ""
+	s.SentEpoch, s.PasswordHash, s.Profile, s.Offered, s.Terms = 0, "", nil, "", ""
 	run.Device = ""
 }
 

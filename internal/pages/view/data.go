@@ -8,11 +8,19 @@ type Identify struct {
 	Create bool     // offer "Create account"
 }
 
-// Password asks for the password. Fields: password, stay. Choices: back, code.
+// Password asks for the password. Fields: password, stay. Choices: back, code,
+// recover.
 type Password struct {
 	Identifier string
 	Stay       bool // offer "Stay signed in"
 	Code       bool // offer "Send me a code instead"
+	Recover    bool // offer "Forgot your password?"
+}
+
+// Recover asks whose password is to be set anew. Field: identifier. Choices:
+// sign-in.
+type Recover struct {
+	Kinds []string // what the tenant takes: email, phone, username
 }
 
 // CreateAccount asks for the address of a new account. Field: identifier.
@@ -27,6 +35,7 @@ type Code struct {
 	Address  string // where the code went, as it was typed
 	Phone    bool   // by text message
 	SignUp   bool   // the address is being proven for a new account
+	Recovery bool   // a new password is chosen next
 	Length   int    // digits; the script sends the form when they are there, 0 = it doesn't
 	Resend   bool
 	Back     bool
@@ -38,6 +47,7 @@ type NewPassword struct {
 	Identifier string // for password managers
 	MinLength  int    // characters
 	Skip       bool
+	Recovery   bool // it takes the place of a forgotten one, and signs out everywhere else
 }
 
 // Collect asks for parts of the profile. Fields: by claim name. Choices: skip.
@@ -180,6 +190,7 @@ type NotFound struct{ HomeURL string }
 
 func (Identify) page() string      { return "identify" }
 func (Password) page() string      { return "password" }
+func (Recover) page() string       { return "recover" }
 func (CreateAccount) page() string { return "signup" }
 func (Code) page() string          { return "code" }
 func (NewPassword) page() string   { return "newpassword" }
@@ -199,7 +210,7 @@ func (NotFound) page() string      { return "notfound" }
 
 func everyPage() []Data {
 	return []Data{
-		Identify{}, Password{}, CreateAccount{}, Code{}, NewPassword{}, Collect{}, Terms{}, Consent{}, Message{},
+		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, Collect{}, Terms{}, Consent{}, Message{},
 		Deny{}, Fault{}, Expired{}, Limited{}, Busy{}, SignOut{}, SignedOut{}, Account{}, NotFound{},
 	}
 }

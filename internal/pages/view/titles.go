@@ -18,7 +18,7 @@ func (f *frame) Button(label, busy string) Button { return Button{f.T(label), f.
 func (f *frame) ButtonOf(label Text) Button       { return Button{f.Say(label), f.S("common.busy")} }
 
 var titles = map[string]string{
-	"identify": "identify.title", "password": "password.title", "signup": "signup.title", "newpassword": "newpassword.title",
+	"identify": "identify.title", "password": "password.title", "signup": "signup.title", "recover": "recover.title",
 	"terms": "terms.title", "deny": "deny.title", "expired": "expired.title", "limited": "limited.title", "busy": "busy.title",
 	"signout": "signout.title", "signedout": "signedout.title", "account": "account.title", "notfound": "notfound.title",
 }
@@ -31,6 +31,11 @@ func (f *frame) TitleText() string {
 			return f.S("code.title_phone")
 		}
 		return f.S("code.title")
+	case NewPassword:
+		if data.Recovery {
+			return f.S("newpassword.title_recovery")
+		}
+		return f.S("newpassword.title")
 	case Consent:
 		return f.S("consent.title", "App", f.Application, "Brand", f.Brand())
 	case Collect:
@@ -73,9 +78,15 @@ func (f *frame) FaultBody() string  { return f.fault()[1] }
 // IdentifierInput is the field that asks who it is, for the kinds of address
 // that the tenant takes.
 func (f *frame) IdentifierInput() Input {
-	data, _ := f.Data.(Identify)
+	var kinds []string
+	switch data := f.Data.(type) {
+	case Identify:
+		kinds = data.Kinds
+	case Recover:
+		kinds = data.Kinds
+	}
 	has := map[string]bool{}
-	for _, kind := range data.Kinds {
+	for _, kind := range kinds {
 		has[kind] = true
 	}
 	field := Field{Name: "identifier", Type: "text", Autocomplete: "username webauthn", Required: true, MaxLength: 320, LTR: true}

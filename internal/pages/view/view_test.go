@@ -79,8 +79,9 @@ func TestFieldsAndChoices(t *testing.T) {
 	choose := func(value string) string { return `name="choose" value="` + value + `"` }
 	for name, want := range map[string][]string{
 		"identify": {`name="identifier" autocomplete="username webauthn" required`, `type="email"`, choose("create") + " formnovalidate"},
-		"password": {`name="password" autocomplete="current-password" required`, `type="checkbox" name="stay" value="true"`, choose("back"), choose("code"),
+		"password": {`name="password" autocomplete="current-password" required`, `type="checkbox" name="stay" value="true"`, choose("back"), choose("code"), choose("recover"),
 			`value="ana@example.com" autocomplete="username"`},
+		"recover":          {`name="identifier" autocomplete="username webauthn" required`, `value="ana@example.com"`, choose("sign-in") + " formnovalidate"},
 		"signup":           {`name="identifier" autocomplete="email" required`, choose("back")},
 		"code":             {`name="code" autocomplete="one-time-code" required`, `inputmode="numeric"`, `maxlength="32"`, `data-length="6"`, choose("resend"), choose("back")},
 		"code-signin":      {choose("password"), "If there&#39;s an account for <bdi>ana@example.com</bdi>"},
@@ -229,7 +230,7 @@ func TestEveryTextIsUsedAndThere(t *testing.T) {
 			t.Errorf("%q is used and not there", match[1])
 		}
 	}
-	callers := regexp.MustCompile(`^(error|notice|field|share|footer|wait|seen|deny)\.`) // named by data
+	callers := regexp.MustCompile(`^(error|notice|field|share|footer|wait|seen|deny|message)\.`) // named by data
 	for _, key := range l.Keys() {
 		if !used[key] && !callers.MatchString(key) {
 			t.Errorf("%q is there and not used", key)

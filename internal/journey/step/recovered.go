@@ -1,0 +1,172 @@
+package step
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cardea-id/cardea/internal/credential"
+	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/identifier"
+	"github.com/cardea-id/cardea/internal/journey"
+	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/notify"
+	"github.com/cardea-id/cardea/internal/session"
+	"github.com/cardea-id/cardea/internal/sqldb"
+)
+
+// recovered ends a recovery in one transaction: the proof is spent, the password
+// set, and every older proof is dead: sessions, lineages, codes that are under
+// way, device cookies, states of journeys. Then the new session begins, and
+// every address that the customer has proved is told.
+func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finished, journey.Result, error) {
+	s := run.State
+	if !provesRecovery(s) || s.PasswordHash == "" {
+		return nil, journey.Result{}, journey.ErrForged // no journey leads here without the code
+	}
+	if s.Terms != "" && s.Terms != run.Tenant.Settings.Terms.Version {
+		return nil, journey.Result{}, journey.ErrExpired // there are other documents now than were agreed to
+	}
+	who := s.Customer
+	before, err := f.Directory.Get(ctx, run.Tenant.ID, who)
+	var key *keyring.Customer
+	if err == nil {
+		key, err = f.Directory.Key(ctx, run.Tenant.ID, who)
+	}
+	switch {
+	case errors.Is(err, customer.ErrErased), errors.Is(err, customer.ErrNotFound):
+		return nil, journey.To("refused"), nil
+	case err != nil:
+		return nil, journey.Result{}, fmt.Errorf("read who recovers: %w", err)
+	}
+	notices, err := f.notices(run, before, key, notify.PasswordChanged)
+	if err != nil {
+		return nil, journey.Result{}, err
+	}
+	// A session that the customer has in this browser ends with the others, and
+	// the browser is as new as any.
+	afterwards := *run
+	afterwards.Device = ""
+	if old := run.Client.Session; old != nil && old.Customer == who {
+		afterwards.Client.Session = nil
+	}
+	told := before
+	if len(s.Profile) == 0 {
+		told = nil
+	}
+
+	finished := &journey.Finished{Outcome: "authenticated", Customer: who, Recovered: true}
+	var secret session.Secret
+	var epoch int64
+	err = f.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if err := journey.Mark(tx, run); err != nil {
+			return err
+		}
+		state, err := f.Directory.Hold(tx, run.Tenant.ID, who)
+		if err != nil {
+			return err
+		}
+		if !state.Status.MaySignIn() || state.Epoch != s.Epoch {
+			return errRefused
+		}
+		if err := f.spend(tx, run); err != nil {
+			return err
+		}
+		if _, err := f.Passwords.SetPassword(tx, key, credential.Change{Tenant: run.Tenant.ID, Customer: who, Actor: string(who)}, credential.Hash(s.PasswordHash)); err != nil {
+			return err
+		}
+		ended, err := f.void(tx, run, before)
+		if err != nil {
+			return err
+		}
+		if epoch, err = f.Directory.RaiseEpoch(tx, run.Tenant.ID, who); err != nil {
+			return err
+		}
+		if err := f.keep(tx, run, key, who, told); err != nil {
+			return err
+		}
+		if err := f.Log.Append(tx, event.Event{Tenant: run.Tenant.ID, Customer: who, Type: "customer.password.recovered", Actor: string(who),
+			Data: map[string]any{"method": "otp", "sessions_ended": ended}, Personal: agentOf(run), Sealer: key}); err != nil {
+			return err
+		}
+		if err := f.tell(tx, notices); err != nil {
+			return err
+		}
+		finished.Session, secret, err = f.begin(tx, &afterwards, key, who, epoch)
+		return err
+	})
+	switch {
+	case errors.Is(err, errRefused), errors.Is(err, customer.ErrNotFound):
+		return nil, journey.To("refused"), nil
+	case errors.Is(err, customer.ErrChanged): // his profile was: what he told is added to what there is now
+		return f.recovered(ctx, run)
+	case err != nil:
+		return nil, journey.Result{}, err
+	}
+	if finished.SessionKey, err = f.Sessions.Handle(ctx, finished.Session, secret); err != nil {
+		return nil, journey.Result{}, err
+	}
+	finished.Stay = finished.Session.Stay
+	finished.DeviceKey, err = f.Sessions.Remember(ctx, run.Tenant.ID, run.Client.Device, who, epoch, finished.Session.Device)
+	return finished, journey.Result{}, err
+}
+
+// void ends a customer's sessions with the lineages of all his applications, and
+// the codes that are under way to any of his addresses. With the epoch, which
+// the caller raises, everything that let him in before is dead. It says how
+// many sessions there were.
+func (c Capabilities) void(tx *sqldb.Tx, run *journey.Run, who *customer.Customer) (int, error) {
+	for _, it := range who.Identifiers {
+		for _, handle := range run.Keys.Lookup(string(it.Kind), it.Key) {
+			c.Challenges.Void(tx, run.Tenant.ID, handle)
+		}
+	}
+	return c.Sessions.EndAll(tx, run.Tenant.ID, who.ID, "", session.Secured, string(who.ID))
+}
+
+// agentOf is the browser that submits, as it is told to the customer.
+func agentOf(run *journey.Run) session.Agent {
+	return session.ParseAgent(run.Client.UserAgent, run.Client.Hints, run.Client.Address.String())
+}
+
+// notices are the messages that tell a customer, at every e-mail address that
+// he has proved, what has been done with his account, when, where and in which
+// browser.
+func (c Capabilities) notices(run *journey.Run, who *customer.Customer, key *keyring.Customer, template notify.Template) ([]notify.Message, error) {
+	agent := agentOf(run)
+	data := notify.Data{Browser: agent.Browser, System: agent.OS, Network: agent.IP, At: run.Now}
+	if run.Application != nil {
+		data.Application = run.Application.Name
+	}
+	var messages []notify.Message
+	for _, it := range who.Identifiers {
+		if it.Kind != identifier.Email || !it.Verified {
+			continue
+		}
+		address, err := normalise(run, it.Kind, it.Display)
+		if err != nil {
+			return nil, fmt.Errorf("read where a notice goes: %w", err)
+		}
+		messages = append(messages, notify.Message{
+			Tenant: run.Tenant.ID, Brand: run.Tenant.Brand.ID, Customer: who.ID, Key: key,
+			Handle: run.Keys.Lookup(string(address.Kind), address.Key)[0], To: address.Key,
+			Template: template, Lang: run.Client.Language, Data: data, Expires: run.Now.Add(noticeLife),
+		})
+	}
+	return messages, nil
+}
+
+// noticeLife is for how long a notice that cannot be delivered is tried.
+const noticeLife = 3 * 24 * time.Hour
+
+// tell sends notices as part of the transaction of what they tell of.
+func (c Capabilities) tell(tx *sqldb.Tx, notices []notify.Message) error {
+	for _, notice := range notices {
+		if err := c.Outbox.Enqueue(tx, notice); err != nil {
+			return fmt.Errorf("tell the customer: %w", err)
+		}
+	}
+	return nil
+}
