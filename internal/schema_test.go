@@ -372,6 +372,7 @@ func binds(text, column string) bool {
 var acrossTenants = map[string]string{
 	"budget.Sweep":                 "a sweep",
 	"challenge.Sweep":              "a sweep",
+	"challenge.SweepLinks":         "a sweep",
 	"customer.SealReasons":         "a sweep",
 	"grant.Sweep":                  "a sweep",
 	"journey.Sweep":                "a sweep",

@@ -198,6 +198,7 @@ func (c *Challenges) Sweep(ctx context.Context, limit int) (int, error) {
 
 // EraseCustomer deletes what the package keeps of a customer.
 func (c *Challenges) EraseCustomer(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer) error {
+	tx.Queue(`DELETE FROM challenge_link WHERE tenant = $1 AND customer = $2`, tenant, customer)
 	_, err := tx.Exec(`DELETE FROM challenge WHERE tenant = $1 AND customer = $2 AND customer <> ''`, tenant, customer)
 	return err
 }

@@ -101,6 +101,7 @@ func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*Vie
 		Return:  start.Return,
 		Scopes:  start.Scopes,
 		Hint:    start.LoginHint,
+		Link:    start.Link,
 		Minted:  id.New[id.Customer](run.Now, e.Random),
 	}
 	if start.Application != nil {

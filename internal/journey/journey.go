@@ -46,11 +46,12 @@ type Return struct {
 
 // Start asks for a journey to begin.
 type Start struct {
-	Journey     string // "sign-in", "sign-up", "recovery", "consent"
+	Journey     string // "sign-in", "sign-up", "recovery", "not-me", "consent"
 	Return      Return
 	Application *application.Application // who asks, nil for the tenant's own pages
 	Scopes      []string                 // what the application asks for
 	LoginHint   string                   // an identifier to offer
+	Link        string                   // that a message brought the customer by: not-me
 	Again       bool                     // the customer of Client.Session is to prove himself again
 	Client      Client
 }
@@ -101,7 +102,7 @@ func (a Answer) Value(field string) string { return a.Values.Get(field) }
 
 // Finished is a journey's end.
 type Finished struct {
-	Outcome     string // "authenticated", "consented", "denied"
+	Outcome     string // "authenticated", "consented", "denied", "disowned"
 	Customer    id.Customer
 	Session     *session.Session // the session begun or renewed, nil when none was
 	SessionKey  string           // the session cookie's new value, "" to leave it
@@ -109,6 +110,7 @@ type Finished struct {
 	Stay        bool             // whether the session cookie outlives the browser
 	Created     bool             // whether an account was made
 	Recovered   bool             // whether a new password was set by recovery
+	Hint        string           // the address that a recovery goes on with
 	Return      Return
 	Application id.Application
 }

@@ -75,6 +75,7 @@ type State struct {
 	Offered      string         `json:"offered,omitempty"`       // the version of the terms that was last shown
 	Terms        string         `json:"terms,omitempty"`         // the version that was agreed to
 	Stay         bool           `json:"stay,omitempty"`
+	Link         string         `json:"link,omitempty"`    // that a message brought the customer by
 	Session      id.Session     `json:"session,omitempty"` // the session that the journey works in: consent
 }
 

@@ -63,7 +63,7 @@ func full() *State {
 		Subject:  &identifier.Normalised{Kind: identifier.Email, Key: "ana@example.com", Display: "Ana@example.com", Delivery: "Ana@example.com"},
 		Customer: "cus_1", Minted: "cus_2", Epoch: 3,
 		Proofs:    []Proof{{Method: "otp", Budget: "code", Challenge: "chl_1", Handle: []byte{1, 2, 3}, Purpose: "recovery", Verified: true, At: 1777896000}},
-		Challenge: "chl_2", PasswordHash: "$argon2id$…", Profile: map[string]any{"given_name": "Ana"}, Offered: "2026-02", Terms: "2026-01", Stay: true, Session: "ses_1", SentEpoch: 3,
+		Challenge: "chl_2", PasswordHash: "$argon2id$…", Profile: map[string]any{"given_name": "Ana"}, Offered: "2026-02", Terms: "2026-01", Stay: true, Session: "ses_1", SentEpoch: 3, Link: "sealed",
 	}
 }
 

@@ -33,11 +33,14 @@ const (
 	Recovery        Template = "recovery"         // a code to set a new password with
 	Welcome         Template = "welcome"          // an account was opened
 	PasswordChanged Template = "password_changed" // the password was set or changed
+	Disowned        Template = "disowned"         // everybody was signed out, since the customer said that it wasn't him
 	NewSignIn       Template = "new_sign_in"      // somebody signed in on a new device
 )
 
 // Templates lists all kinds.
-func Templates() []Template { return []Template{Code, Recovery, Welcome, PasswordChanged, NewSignIn} }
+func Templates() []Template {
+	return []Template{Code, Recovery, Welcome, PasswordChanged, Disowned, NewSignIn}
+}
 
 // Data is what varies in a message. All of it is shown as plain text; nothing
 // in it is ever read as a template or as markup.
@@ -49,6 +52,7 @@ type Data struct {
 	System      string        `json:"system,omitempty"`      // "Windows"
 	Network     string        `json:"network,omitempty"`     // the IP address that it was done from
 	Holder      Holder        `json:"holder,omitempty"`      // of a code to set a new password with
+	Link        string        `json:"link,omitempty"`        // of the button, in place of the account's
 	At          time.Time     `json:"at,omitzero"`           // when it happened; the zero time means when it was enqueued
 }
 

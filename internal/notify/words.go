@@ -73,6 +73,7 @@ type facts struct {
 	Plural                              string // CLDR's category of Minutes
 	Network                             string
 	Holder                              Holder
+	Link                                bool // there is a link of the message's own
 }
 
 // page is what the layout shows.
@@ -86,7 +87,7 @@ func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, erro
 	f := facts{
 		Brand: plain(brand.Name, 60), Application: plain(d.Application, 60), Browser: modest(d.Browser), System: modest(d.System),
 		Code: spaced(d.Code, words.Dir() == "rtl"), Date: words.Date(d.At.UTC()), Clock: words.Clock(d.At.UTC()),
-		Network: address(d.Network), Holder: d.Holder,
+		Network: address(d.Network), Holder: d.Holder, Link: d.Link != "",
 	}
 	if minutes := int((d.ValidFor + time.Minute - 1) / time.Minute); minutes > 0 {
 		f.Minutes, f.Plural = words.Number(minutes), category(words.Lang(), minutes)
@@ -99,7 +100,11 @@ func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, erro
 		}
 		*into = strings.TrimSpace(text.String())
 	}
-	if link, ok := safeLink(brand.AccountURL); ok && p.Action != "" {
+	target := brand.AccountURL
+	if d.Link != "" {
+		target = d.Link
+	}
+	if link, ok := safeLink(target); ok && p.Action != "" {
 		p.Link = link
 	}
 	var html bytes.Buffer

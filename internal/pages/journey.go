@@ -20,6 +20,11 @@ import (
 // Begin shows the first page of a journey. Start.Client is what Client has
 // returned for this request, or what a surface has made of it.
 func (p *Pages) Begin(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, start journey.Start) {
+	p.beginWith(w, r, t, start, nil)
+}
+
+// beginWith is Begin with a notice of what has just been done.
+func (p *Pages) beginWith(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, start journey.Start, notice *view.Notice) {
 	if len(start.LoginHint) > identifier.MaxBytes {
 		start.LoginHint = "" // no identifier is that long
 	}
@@ -31,7 +36,7 @@ func (p *Pages) Begin(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, 
 	if _, resumes := resumed(r); !resumes && p.Jar.Get(r, t, browser.Journey) != start.Client.Binding {
 		p.Jar.Set(w, t, browser.Journey, start.Client.Binding, 0)
 	}
-	p.show(w, r, t, shown{View: v, lang: start.Client.Language})
+	p.show(w, r, t, shown{View: v, lang: start.Client.Language, notice: notice})
 }
 
 // again is the choice by which a page asks to be shown once more, with nothing
@@ -119,6 +124,10 @@ func (p *Pages) finish(w http.ResponseWriter, r *http.Request, t *tenant.Tenant,
 	switch resume := p.Resume[finished.Return.Kind]; {
 	case resume != nil:
 		resume(w, r, t, finished)
+	case finished.Return.Kind == returnRecovery:
+		client.Session = nil // it was ended with the others
+		p.beginWith(w, r, t, journey.Start{Journey: "recovery", Return: journey.Return{Kind: returnAccount}, Client: client, LoginHint: finished.Hint},
+			&view.Notice{Tone: view.OK, Text: view.T("notice.disowned")})
 	case finished.Return.Kind == returnAccount:
 		address := p.accountURL(t, client.Language)
 		if finished.Recovered {
@@ -159,8 +168,11 @@ func (p *Pages) refuse(w http.ResponseWriter, r *http.Request, t *tenant.Tenant,
 	}
 	restart := p.signInURL(t, client.Language)
 	if to, readable := p.Engine.Resumable(r.Context(), t, sealed); readable {
-		if to.Kind == returnAuthorize {
+		switch to.Kind {
+		case returnAuthorize:
 			restart = t.URL("/authorize") + "?" + to.Params
+		case returnRecovery:
+			restart = t.URL("/recover") + "?ui_locales=" + url.QueryEscape(client.Language)
 		}
 		if client.Session != nil && (crossed || finished) {
 			if to.Kind == returnAccount {

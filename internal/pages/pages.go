@@ -41,6 +41,7 @@ import (
 const (
 	returnAccount   = "account"
 	returnAuthorize = "authorize"
+	returnRecovery  = "recovery" // another journey follows
 )
 
 // Options are what Pages work with. All are required.
@@ -80,6 +81,7 @@ func (p *Pages) Routes() []route.Route {
 		{Method: "GET", Pattern: "/sign-in", Cookies: true, Handle: p.begin("sign-in")},
 		{Method: "GET", Pattern: "/sign-up", Cookies: true, Handle: p.begin("sign-up")},
 		{Method: "GET", Pattern: "/recover", Cookies: true, Handle: p.recover},
+		{Method: "GET", Pattern: "/not-me", Cookies: true, Handle: p.notMe},
 		{Method: "POST", Pattern: journeyPath, Cookies: true, Form: true, Handle: p.answer},
 		{Method: "GET", Pattern: "/account", Cookies: true, Handle: p.account},
 		{Method: "POST", Pattern: "/account", Cookies: true, Form: true, Handle: p.changeAccount},
@@ -124,6 +126,24 @@ func (p *Pages) recover(w http.ResponseWriter, r *http.Request, t *tenant.Tenant
 	p.Begin(w, r, t, journey.Start{Journey: "recovery", Return: journey.Return{Kind: returnAccount}, Client: client,
 		LoginHint: r.URL.Query().Get("login_hint")})
 }
+
+// notMe is what the link of a notice opens. It changes nothing: mail filters
+// open links too.
+func (p *Pages) notMe(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
+	client, err := p.Client(w, r, t)
+	if err != nil {
+		p.broken(w, r, t, err)
+		return
+	}
+	link := r.URL.Query().Get("link")
+	if len(link) > maxLink {
+		link = ""
+	}
+	p.Begin(w, r, t, journey.Start{Journey: "not-me", Return: journey.Return{Kind: returnRecovery}, Client: client, Link: link})
+}
+
+// maxLink is the longest link that is read.
+const maxLink = 2048
 
 // redirect sends a browser on by GET (RFC 9700, section 4.12: never 307). The
 // address is one of the tenant's own or sealed by us, never the request's.

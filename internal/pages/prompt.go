@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -19,6 +20,8 @@ type shown struct {
 	*journey.View
 	lang  string
 	typed url.Values // what came with the form, nil for a first page
+	// notice says what has just been done, where the page has nothing to say itself.
+	notice *view.Notice
 }
 
 // show draws a step. A mistake is answered with 200, as the page it is on; a
@@ -41,6 +44,10 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 	case step.PasswordPrompt, step.CodePrompt, step.NewPasswordPrompt, step.IdentifyPrompt, step.CreateAccountPrompt, step.RecoverPrompt:
 		out.back = s.typed != nil
 	}
+	if prompt, asks := s.Prompt.(step.DisownPrompt); asks && prompt.Dead {
+		out.status = http.StatusGone
+	}
+	out.page.Notice = cmp.Or(out.page.Notice, s.notice)
 	switch {
 	case s.Limited != nil:
 		out.status, out.retry = http.StatusTooManyRequests, s.Limited.Until
@@ -98,7 +105,8 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		}
 		page.Data = view.Password{Identifier: prompt.Identifier, Stay: prompt.OfferStay, Code: true, Recover: true}
 	case step.CodePrompt:
-		page.Data = view.Code{Address: prompt.Address, SignUp: prompt.SignUp, Recovery: prompt.Recovery, Length: prompt.Digits, Resend: true, Back: true, Password: !prompt.SignUp}
+		page.Data = view.Code{Address: prompt.Address, SignUp: prompt.SignUp, Recovery: prompt.Recovery, Length: prompt.Digits, Resend: true, Back: true,
+			Password: !prompt.SignUp && !prompt.Recovery}
 		switch {
 		case s.typed.Get("choose") == "resend" && prompt.Sent && s.Limited == nil:
 			page.Notice = &view.Notice{Tone: view.OK, Text: view.T("notice.code_sent")}
@@ -123,6 +131,8 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		page.Data = view.Terms{Documents: documents, Decline: true}
 	case step.ConsentPrompt:
 		page.Data = p.consentOf(s, prompt)
+	case step.DisownPrompt:
+		page.Data = view.Disown{Dead: prompt.Dead, RecoverURL: t.URL("/recover") + "?ui_locales=" + url.QueryEscape(s.lang)}
 	case step.NoticePrompt:
 		page.Data = view.Message{Body: view.T("message." + prompt.Text)}
 	case step.DenyPrompt:

@@ -7,6 +7,7 @@ import (
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/journey/step"
 	"github.com/cardea-id/cardea/internal/pages/view"
+	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 // Whatever a step can say is said in every language.
@@ -16,7 +17,7 @@ func TestEverythingHasWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys := []string{"notice.code_sent", "notice.code_expired", "notice.send_paused", "notice.code_paused", "notice.password_paused",
-		"notice.access_removed", "notice.password_saved", "message.no_account", "notice.device_signed_out", "notice.others_signed_out"}
+		"notice.access_removed", "notice.password_saved", "notice.disowned", "message.no_account", "notice.device_signed_out", "notice.others_signed_out"}
 	for _, key := range faultWords {
 		keys = append(keys, key)
 	}
@@ -50,11 +51,11 @@ func TestEveryPromptHasAPage(t *testing.T) {
 	}
 	p := &Pages{Options: Options{Views: views}}
 	for _, prompt := range []journey.Prompt{
-		step.IdentifyPrompt{}, step.CreateAccountPrompt{}, step.RecoverPrompt{}, step.PasswordPrompt{}, step.CodePrompt{}, step.NewPasswordPrompt{},
+		step.IdentifyPrompt{}, step.CreateAccountPrompt{}, step.RecoverPrompt{}, step.DisownPrompt{}, step.PasswordPrompt{}, step.CodePrompt{}, step.NewPasswordPrompt{},
 		step.TermsPrompt{}, step.ConsentPrompt{}, step.NoticePrompt{}, step.DenyPrompt{},
 	} {
 		page := view.Page{Values: map[string]string{}}
-		p.describe(nil, shown{View: &journey.View{Prompt: prompt}, lang: "en"}, &page)
+		p.describe(&tenant.Tenant{}, shown{View: &journey.View{Prompt: prompt}, lang: "en"}, &page)
 		if _, fault := page.Data.(view.Fault); fault || page.Data == nil {
 			t.Errorf("the step %q has no page", prompt.Kind())
 		}

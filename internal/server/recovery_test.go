@@ -351,3 +351,155 @@ func TestRecoveryLinksKeepTheirHost(t *testing.T) {
 		}
 	})
 }
+
+// recovered sets ana's password anew and returns the link of the notice.
+func (h *house) recovered() string {
+	h.t.Helper()
+	b := h.Browser()
+	if p := b.Answer(h.provenPage(b, anaMail), url.Values{"new_password": {newPassword}}); !signedIn(p) {
+		h.t.Fatalf("no recovery: %s", servertest.Text(p.Body))
+	}
+	return h.linkIn(h.noticeTo(anaMail, "password was changed"))
+}
+
+func (h *house) linkIn(letter notify.Letter) string {
+	h.t.Helper()
+	for _, link := range letter.Links {
+		if strings.HasPrefix(link, h.tenant.URL("/not-me")+"?link=") {
+			return link
+		}
+	}
+	h.t.Fatalf("no link in %q", letter.Text)
+	return ""
+}
+
+// "This wasn't me": opening the link, however often and by whatever method,
+// writes nothing; its button signs everybody out, takes the password away and
+// leads into a recovery, which needs the mailed code as ever. Then the link is
+// used up, on every node.
+func TestNoticesLinkSignsEverybodyOut(t *testing.T) {
+	t.Parallel()
+	onNodes(t, func(t *testing.T, nodes []*servertest.Installation) {
+		h := newHouse(t, nodes[0], "thyme", nil)
+		other := newHouse(t, nodes[0], "basil", nil)
+		last := nodes[len(nodes)-1]
+		link := h.recovered()
+		thief := h.Browser()
+		tokens := h.shop.SignIn(h.Installation, thief, anaMail, newPassword, nil)
+		if stored := h.count(`SELECT COUNT(*) FROM challenge_link WHERE tenant = $1 AND expires_at > 0`, h.tenant.ID); stored != 1 {
+			t.Fatalf("%d links are stored", stored)
+		}
+
+		before := h.Count()
+		mail := h.Browser()
+		var page *servertest.Page
+		for range 3 {
+			page = mail.Get(link)
+		}
+		if status, _, _ := send(t, http.MethodHead, link, "", nil); status >= 500 {
+			t.Errorf("HEAD answered %d", status)
+		}
+		for table, n := range h.Count() {
+			// Events of before are given their positions meanwhile.
+			if n != before[table] && table != "event_pending" && table != "event_position" {
+				t.Errorf("opening the link wrote %d rows into %s", n-before[table], table)
+			}
+		}
+		if page.Status != http.StatusOK || !page.Has("decision") || !onAccount(thief.Get(h.Base+h.tenant.Path+"/account")) {
+			t.Fatalf("the link shows %d %s", page.Status, servertest.Text(page.Body))
+		}
+		// What is none of ours, or another tenant's.
+		elsewhere := strings.Replace(link, h.tenant.Path, other.tenant.Path, 1)
+		for what, forged := range map[string]string{"another tenant": elsewhere, "cut": link[:len(link)-3], "longer": link + "AAAA", "empty": h.tenant.URL("/not-me"), "huge": h.tenant.URL("/not-me") + "?link=" + strings.Repeat("A", 5000)} {
+			b := h.Browser()
+			p := b.Get(forged)
+			if p.Status != http.StatusGone || p.Has("decision") {
+				t.Errorf("%s: %d %s", what, p.Status, servertest.Text(p.Body))
+			}
+			if p = b.Answer(p, url.Values{"decision": {"secure"}}); p.Status != http.StatusGone {
+				t.Errorf("%s, all the same: %d", what, p.Status)
+			}
+		}
+		// A page of another's cannot press the button.
+		action, filled := mail.Filled(page, url.Values{"decision": {"secure"}})
+		if p := mail.Post(action, filled, "https://evil.example"); p.Status != http.StatusForbidden {
+			t.Errorf("another site pressed it: %d", p.Status)
+		}
+		// One who has opened the link before, in another browser, on another node.
+		late := last.Browser()
+		latePage := late.Get(strings.Replace(link, h.Base, last.Base, 1))
+
+		p := mail.Answer(page, url.Values{"decision": {"secure"}})
+		if !p.Has("identifier") || p.Has("new_password") || signedIn(p) || !strings.Contains(p.Body, `value="`+anaMail+`"`) || !strings.Contains(p.Body, "Everybody is signed out") {
+			t.Fatalf("it leads to %s", servertest.Text(p.Body))
+		}
+		for _, node := range nodes {
+			if onAccount(thief.Get(node.Base+h.tenant.Path+"/account")) || h.shop.Active(node, tokens.Access) || h.shop.Token(node, refreshing(tokens.Refresh)).Status == http.StatusOK {
+				t.Error("the thief is still in")
+			}
+			at := h.at(node)
+			b := node.Browser()
+			for _, password := range []string{newPassword, anaPassword} {
+				if signedIn(b.Answer(at.passwordPage(b, anaMail), url.Values{"password": {password}})) {
+					t.Errorf("%q lets in", password)
+				}
+			}
+		}
+		for what, again := range map[string]*servertest.Page{
+			"opened again": h.Browser().Get(link), "the page from before": late.Answer(latePage, url.Values{"decision": {"secure"}}),
+			"the same page again": mail.Answer(page, url.Values{"decision": {"secure"}}),
+		} {
+			if again.Status != http.StatusGone || again.Has("decision") {
+				t.Errorf("%s: %d %s", what, again.Status, servertest.Text(again.Body))
+			}
+		}
+		h.noticeTo(anaMail, "signed out everywhere")
+		// The owner comes back in by the code.
+		newest := h.Newest(anaMail)
+		p = mail.Answer(p, url.Values{"identifier": {anaMail}})
+		if p.Has("new_password") || !p.Has("code") {
+			t.Fatalf("no code is asked for: %s", servertest.Text(p.Body))
+		}
+		p = mail.Answer(p, url.Values{"code": {h.CodeAfter(anaMail, newest)}})
+		if p = mail.Answer(p, url.Values{"new_password": {"a third one that nobody else has"}}); !onAccount(p) {
+			t.Errorf("the owner does not come back: %s", servertest.Text(p.Body))
+		}
+	})
+}
+
+// Of all who press the button at once, on all nodes, one does it; and a link
+// that is a week old does nothing.
+func TestTwoNodesRaceForALink(t *testing.T) {
+	onNodes(t, func(t *testing.T, nodes []*servertest.Installation) {
+		h := newHouse(t, nodes[0], "thyme", nil)
+		link := h.recovered()
+		browsers, pages := make([]*servertest.Browser, 16), make([]*servertest.Page, 16)
+		for k := range browsers {
+			node := nodes[k%len(nodes)]
+			browsers[k] = node.Browser()
+			pages[k] = browsers[k].Get(strings.Replace(link, h.Base, node.Base, 1))
+		}
+		var won atomic.Int32
+		atOnce(len(browsers), func(k int) {
+			p, err := browsers[k].TryAnswer(pages[k], url.Values{"decision": {"secure"}})
+			if err != nil {
+				t.Error(err)
+			} else if p.Has("identifier") {
+				won.Add(1)
+			}
+		})
+		if won.Load() != 1 {
+			t.Errorf("%d of %d used one link", won.Load(), len(browsers))
+		}
+		if n := h.count(`SELECT COUNT(*) FROM event WHERE tenant = $1 AND type = 'customer.disowned'`, h.tenant.ID); n != 1 {
+			t.Errorf("%d events", n)
+		}
+		h.write(func(tx *sqldb.Tx) error {
+			_, err := tx.Exec(`UPDATE challenge_link SET spent_at = 0, expires_at = $1`, tx.Now().Add(-time.Second))
+			return err
+		})
+		if p := h.Browser().Get(link); p.Status != http.StatusGone || p.Has("decision") {
+			t.Errorf("a link that has expired shows %d", p.Status)
+		}
+	})
+}

@@ -20,6 +20,7 @@ type Browser struct {
 	Scopes      []string
 	Hint        string
 	Again       bool
+	Link        string
 	Return      journey.Return
 
 	View     *journey.View     // what is shown, nil once the journey has finished
@@ -51,7 +52,7 @@ func (b *Browser) Client(t TB) journey.Client {
 func (b *Browser) Begin(t TB, name string) *Browser {
 	t.Helper()
 	view, err := b.World.Engine.Begin(t.Context(), b.World.Tenant, journey.Start{
-		Journey: name, Return: b.Return, Application: b.Application, Scopes: b.Scopes, LoginHint: b.Hint, Again: b.Again, Client: b.Client(t),
+		Journey: name, Return: b.Return, Application: b.Application, Scopes: b.Scopes, LoginHint: b.Hint, Again: b.Again, Link: b.Link, Client: b.Client(t),
 	})
 	if err != nil {
 		t.Fatal(err)

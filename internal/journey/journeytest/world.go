@@ -10,6 +10,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -281,6 +282,17 @@ func (w *World) Code(t TB, to string) string {
 	}
 	w.Fake.Advance(time.Millisecond)
 	return letters[len(letters)-1].Data.Code
+}
+
+// Link returns the link that was last sent to an address, as pages read it.
+func (w *World) Link(t TB, to string) string {
+	t.Helper()
+	letters := slices.DeleteFunc(w.Letters(t, to), func(l Letter) bool { return l.Data.Link == "" })
+	if len(letters) == 0 {
+		t.Fatal("no link was sent to " + to)
+	}
+	_, link, _ := strings.Cut(letters[len(letters)-1].Data.Link, "?link=")
+	return link
 }
 
 // Address reads an e-mail address.

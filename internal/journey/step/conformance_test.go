@@ -135,6 +135,22 @@ var kinds = map[string]held{
 		right: []string{"decision", "allow"}, outcome: "allowed", ends: true,
 		wrong: [][]string{{"decision", "perhaps"}, {"decision", ""}}, proofs: true,
 	},
+	"disown": {
+		reach: func(t *testing.T, w *world) *browser {
+			b := w.Browser().Begin(t, "recovery").Send(t, "identifier", v)
+			b.Submit(t, b.View.State, values(t, w, "code", "code of "+v)).Send(t, "new_password", another)
+			for _, typed := range [][]string{{"decision", "allow"}, {"given_name", "Ana"}} {
+				if b.Finished == nil {
+					b.Send(t, typed...)
+				}
+			}
+			b = w.Browser()
+			b.Link = w.Link(t, v)
+			return b.Begin(t, "not-me")
+		},
+		right: []string{"decision", "secure"}, outcome: "disowned",
+		wrong: [][]string{{"decision", "perhaps"}, {"decision", ""}, {"password", password}},
+	},
 	"notice": {
 		reach: func(t *testing.T, w *world) *browser { return w.Browser().Begin(t, "notice") },
 		right: nil, outcome: "continued", shows: true,

@@ -27,7 +27,7 @@ const ACR = "urn:cardea:acr:1fa"
 type Finish struct{ Capabilities }
 
 // outcomes are how a journey can be finished.
-var outcomes = []string{"authenticated", "recovered", "consented", "denied"}
+var outcomes = []string{"authenticated", "recovered", "disowned", "consented", "denied"}
 
 func (Finish) Outcomes() []string                               { return []string{"refused", "taken", "closed"} }
 func (Finish) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
@@ -59,6 +59,8 @@ func (f Finish) Finish(ctx context.Context, run *journey.Run) (*journey.Finished
 		return f.consented(ctx, run)
 	case "recovered":
 		return f.recovered(ctx, run)
+	case "disowned":
+		return f.disowned(ctx, run)
 	}
 	return f.authenticated(ctx, run)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cardea-id/cardea/internal/challenge"
 	"github.com/cardea-id/cardea/internal/credential"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
@@ -42,6 +43,10 @@ func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finis
 		return nil, journey.Result{}, fmt.Errorf("read who recovers: %w", err)
 	}
 	notices, err := f.notices(run, before, key, notify.PasswordChanged)
+	if err != nil {
+		return nil, journey.Result{}, err
+	}
+	links, err := f.linked(run, notices)
 	if err != nil {
 		return nil, journey.Result{}, err
 	}
@@ -91,7 +96,7 @@ func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finis
 			Data: map[string]any{"method": "otp", "sessions_ended": ended}, Personal: agentOf(run), Sealer: key}); err != nil {
 			return err
 		}
-		if err := f.tell(tx, notices); err != nil {
+		if err := f.tell(tx, notices, links); err != nil {
 			return err
 		}
 		finished.Session, secret, err = f.begin(tx, &afterwards, key, who, epoch)
@@ -158,11 +163,19 @@ func (c Capabilities) notices(run *journey.Run, who *customer.Customer, key *key
 	return messages, nil
 }
 
-// noticeLife is for how long a notice that cannot be delivered is tried.
-const noticeLife = 3 * 24 * time.Hour
+const (
+	// noticeLife is for how long a notice that cannot be delivered is tried.
+	noticeLife = 3 * 24 * time.Hour
+	// linkLife is for how long the link in it is good.
+	linkLife = 7 * 24 * time.Hour
+)
 
-// tell sends notices as part of the transaction of what they tell of.
-func (c Capabilities) tell(tx *sqldb.Tx, notices []notify.Message) error {
+// tell sends notices, with the links that are in them, as part of the
+// transaction of what they tell of.
+func (c Capabilities) tell(tx *sqldb.Tx, notices []notify.Message, links []challenge.Link) error {
+	for _, link := range links {
+		c.Challenges.IssueLink(tx, link)
+	}
 	for _, notice := range notices {
 		if err := c.Outbox.Enqueue(tx, notice); err != nil {
 			return fmt.Errorf("tell the customer: %w", err)

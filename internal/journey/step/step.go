@@ -60,6 +60,7 @@ func Kinds(c Capabilities) map[string]journey.Step {
 		"collect":        Collect{c},
 		"terms":          Terms{c},
 		"consent":        Consent{c},
+		"disown":         Disown{c},
 		"notice":         Notice{},
 		"deny":           Deny{},
 		"finish":         Finish{c},

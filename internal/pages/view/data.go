@@ -91,6 +91,14 @@ type Share struct {
 	Asked bool // a value that the customer has not given yet
 }
 
+// Disown asks whoever says that it wasn't him whether to sign everybody out.
+// Field: decision, secure. With Dead the link is good for nothing any more, and
+// RecoverURL is where to go instead.
+type Disown struct {
+	Dead       bool
+	RecoverURL string
+}
+
 // Message says one thing and goes on. Posts the form with nothing chosen.
 type Message struct {
 	Title, Body Text
@@ -197,6 +205,7 @@ func (NewPassword) page() string   { return "newpassword" }
 func (Collect) page() string       { return "collect" }
 func (Terms) page() string         { return "terms" }
 func (Consent) page() string       { return "consent" }
+func (Disown) page() string        { return "disown" }
 func (Message) page() string       { return "message" }
 func (Deny) page() string          { return "deny" }
 func (Fault) page() string         { return "fault" }
@@ -210,7 +219,7 @@ func (NotFound) page() string      { return "notfound" }
 
 func everyPage() []Data {
 	return []Data{
-		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, Collect{}, Terms{}, Consent{}, Message{},
+		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, Collect{}, Terms{}, Consent{}, Disown{}, Message{},
 		Deny{}, Fault{}, Expired{}, Limited{}, Busy{}, SignOut{}, SignedOut{}, Account{}, NotFound{},
 	}
 }

@@ -36,6 +36,11 @@ func (f *frame) TitleText() string {
 			return f.S("newpassword.title_recovery")
 		}
 		return f.S("newpassword.title")
+	case Disown:
+		if data.Dead {
+			return f.S("disown.dead_title")
+		}
+		return f.S("disown.title")
 	case Consent:
 		return f.S("consent.title", "App", f.Application, "Brand", f.Brand())
 	case Collect:

@@ -55,7 +55,7 @@ type Page struct {
 }
 
 // Data is one of the structs of this package that describe a page: Identify,
-// Password, Recover, CreateAccount, Code, NewPassword, Collect, Terms, Consent, Message,
+// Password, Recover, CreateAccount, Code, NewPassword, Collect, Terms, Consent, Disown, Message,
 // Deny, Fault, Expired, Limited, Busy, SignOut, SignedOut, Account, NotFound.
 type Data interface{ page() string }
 

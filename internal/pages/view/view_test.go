@@ -82,6 +82,8 @@ func TestFieldsAndChoices(t *testing.T) {
 		"password": {`name="password" autocomplete="current-password" required`, `type="checkbox" name="stay" value="true"`, choose("back"), choose("code"), choose("recover"),
 			`value="ana@example.com" autocomplete="username"`},
 		"recover":          {`name="identifier" autocomplete="username webauthn" required`, `value="ana@example.com"`, choose("sign-in") + " formnovalidate"},
+		"disown":           {`name="decision" value="secure"`, "Close this page"},
+		"disown-dead":      {`href="/recover"`},
 		"signup":           {`name="identifier" autocomplete="email" required`, choose("back")},
 		"code":             {`name="code" autocomplete="one-time-code" required`, `inputmode="numeric"`, `maxlength="32"`, `data-length="6"`, choose("resend"), choose("back")},
 		"code-signin":      {choose("password"), "If there&#39;s an account for <bdi>ana@example.com</bdi>"},

@@ -1,0 +1,134 @@
+package step
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cardea-id/cardea/internal/challenge"
+	"github.com/cardea-id/cardea/internal/credential"
+	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/journey"
+	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/notify"
+	"github.com/cardea-id/cardea/internal/sqldb"
+)
+
+// disownPurpose is what the links of notices are for.
+const disownPurpose = "not_me"
+
+// Disown asks whoever brings the link of a notice whether everybody is to be
+// signed out.
+type Disown struct{ Capabilities }
+
+// DisownPrompt asks.
+type DisownPrompt struct {
+	Dead bool // the link was used, has expired or is not ours
+}
+
+func (DisownPrompt) Kind() string { return "disown" }
+
+func (Disown) Outcomes() []string                               { return []string{"disowned"} }
+func (Disown) Check(c journey.Config) error                     { return c.Only() }
+func (Disown) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
+
+func (d Disown) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, error) {
+	_, good, err := d.Challenges.ReadLink(ctx, run.Keys, run.Tenant.ID, disownPurpose, run.State.Link)
+	return DisownPrompt{Dead: !good}, err
+}
+
+func (Disown) Answer(_ context.Context, _ *journey.Run, answer journey.Answer) (journey.Result, error) {
+	if answer.Choice != "" || answer.Value("decision") != "secure" {
+		return journey.Again(), nil
+	}
+	return journey.To("disowned"), nil
+}
+
+// errSpent says that a link is good for nothing any more.
+var errSpent = errors.New("the link was used or has expired")
+
+// disowned ends everything that lets somebody into the account of whom a notice
+// was sent to: sessions, lineages, codes that are under way, the password, of
+// which the customer says that it is not his. He comes back in by a mailed code.
+func (f Finish) disowned(ctx context.Context, run *journey.Run) (*journey.Finished, journey.Result, error) {
+	link, good, err := f.Challenges.ReadLink(ctx, run.Keys, run.Tenant.ID, disownPurpose, run.State.Link)
+	if err != nil {
+		return nil, journey.Result{}, err
+	}
+	if !good {
+		return nil, journey.To("refused"), nil
+	}
+	who, err := f.Directory.Get(ctx, run.Tenant.ID, link.Customer)
+	var key *keyring.Customer
+	if err == nil {
+		key, err = f.Directory.Key(ctx, run.Tenant.ID, link.Customer)
+	}
+	if errors.Is(err, customer.ErrErased) || errors.Is(err, customer.ErrNotFound) {
+		return nil, journey.To("refused"), nil
+	}
+	if err != nil {
+		return nil, journey.Result{}, fmt.Errorf("read whose notice it was: %w", err)
+	}
+	notices, err := f.notices(run, who, key, notify.Disowned)
+	if err != nil {
+		return nil, journey.Result{}, err
+	}
+	for i := range notices {
+		notices[i].Data.Link = run.Tenant.URL("/recover")
+	}
+	err = f.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if err := journey.Mark(tx, run); err != nil {
+			return err
+		}
+		if _, err := f.Directory.Hold(tx, run.Tenant.ID, who.ID); err != nil {
+			return err
+		}
+		spent, err := f.Challenges.SpendLink(tx, link)
+		if err != nil {
+			return err
+		}
+		if !spent {
+			return errSpent
+		}
+		ended, err := f.void(tx, run, who)
+		if err != nil {
+			return err
+		}
+		if _, err := f.Passwords.Remove(tx, credential.Change{Tenant: run.Tenant.ID, Customer: who.ID, Actor: string(who.ID)}); err != nil {
+			return err
+		}
+		if _, err := f.Directory.RaiseEpoch(tx, run.Tenant.ID, who.ID); err != nil {
+			return err
+		}
+		if err := f.Log.Append(tx, event.Event{Tenant: run.Tenant.ID, Customer: who.ID, Type: "customer.disowned", Actor: string(who.ID),
+			Data: map[string]any{"link": link.ID, "sessions_ended": ended}, Personal: agentOf(run), Sealer: key}); err != nil {
+			return err
+		}
+		return f.tell(tx, notices, nil)
+	})
+	switch {
+	case errors.Is(err, errSpent), errors.Is(err, customer.ErrNotFound):
+		return nil, journey.To("refused"), nil
+	case err != nil:
+		return nil, journey.Result{}, err
+	}
+	return &journey.Finished{Outcome: "disowned", Customer: who.ID, Hint: link.Address}, journey.Result{}, nil
+}
+
+// linked puts the link "This wasn't me" into notices. What it returns is stored
+// with them.
+func (c Capabilities) linked(run *journey.Run, notices []notify.Message) ([]challenge.Link, error) {
+	links := make([]challenge.Link, 0, len(notices))
+	for i := range notices {
+		link, sealed, err := c.Challenges.NewLink(run.Keys, challenge.Link{
+			Tenant: run.Tenant.ID, Customer: notices[i].Customer, Purpose: disownPurpose, Address: notices[i].To, Expires: run.Now.Add(linkLife),
+		})
+		if err != nil {
+			return nil, err
+		}
+		notices[i].Data.Link = run.Tenant.URL("/not-me") + "?link=" + sealed
+		links = append(links, link)
+	}
+	return links, nil
+}
