@@ -134,7 +134,11 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 	case step.DisownPrompt:
 		page.Data = view.Disown{Dead: prompt.Dead, RecoverURL: t.URL("/recover") + "?ui_locales=" + url.QueryEscape(s.lang)}
 	case step.NoticePrompt:
-		page.Data = view.Message{Body: view.T("message." + prompt.Text)}
+		message := view.Message{Body: view.T("message." + prompt.Text)}
+		if prompt.Text == "no_account" {
+			message.Title, message.Continue = view.T("message.no_account_title"), view.T("identify.create")
+		}
+		page.Data = message
 	case step.DenyPrompt:
 		deny := view.Deny{Reason: reasonOf(prompt.Reason)}
 		if s.Application != nil {

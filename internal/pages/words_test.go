@@ -17,7 +17,7 @@ func TestEverythingHasWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys := []string{"notice.code_sent", "notice.code_expired", "notice.send_paused", "notice.code_paused", "notice.password_paused",
-		"notice.access_removed", "notice.password_saved", "notice.disowned", "message.no_account", "notice.device_signed_out", "notice.others_signed_out"}
+		"notice.access_removed", "notice.password_saved", "notice.disowned", "message.no_account", "message.no_account_title", "notice.device_signed_out", "notice.others_signed_out"}
 	for _, key := range faultWords {
 		keys = append(keys, key)
 	}

@@ -81,7 +81,7 @@ func samples(text func(string) string) map[string]Page {
 		"disown":            {Data: Disown{}},
 		"disown-dead":       {Data: Disown{Dead: true, RecoverURL: "/recover"}},
 		"message":           {Application: shop, Data: Message{Title: T("notice.password_saved"), Body: Literal(text("Next time you can sign in with it."))}},
-		"message-nobody":    {Application: shop, Data: Message{Body: T("message.no_account")}},
+		"message-nobody":    {Application: shop, Data: Message{Title: T("message.no_account_title"), Body: T("message.no_account"), Continue: T("identify.create")}},
 		"deny-nobody":       {Application: shop, Data: Deny{Reason: T("deny.no_account"), BackURL: "https://shop.example/"}},
 		"message-literal":   {Data: Message{Title: Literal(text("Welcome back")), Body: Literal(text("We've moved.")), Continue: Literal(text("Good to know"))}},
 		"deny":              {Application: shop, Data: Deny{ID: "err_06c1x5m8kz7v9b2n4q6r8t0w1y", BackURL: "https://shop.example/"}},
