@@ -27,6 +27,7 @@ var groundTables = map[string]string{
 	"event_lease":      "who leads a lane",
 	"event_cursor":     "how far a consumer has come in a lane",
 	"keyring_state":    "the installation's epoch and root key",
+	"lookup_rotation":  "which tenants' look-up keys are being replaced, and how far: a list that nodes work off",
 	"key_store":        "the key store's one row",
 	"restore_mark":     "that a restore is under way",
 	"restore_ledger":   "whom the restore has still to erase",
@@ -386,6 +387,7 @@ var acrossTenants = map[string]string{
 	"keyring.sqlForeignTenantKeys": "rewrap: keys under another root key",
 	"keyring.sqlForeignLookupKeys": "rewrap: keys under another root key",
 	"keyring.sqlRotatedTenants":    "rewrap: tenants with an old key",
+	"keyring.sqlRootsInUse":        "an operator's question: which root keys are needed",
 	"keyring.sqlRootsUsed":         "at the start: which root keys are needed",
 	"notify.sqlForgetOld":          "the inbox of development is one list",
 	"notify.sqlLetter":             "the inbox of development is one list",
@@ -401,6 +403,8 @@ var acrossTenants = map[string]string{
 // shard. None is on a hot path.
 var acrossShards = map[string]string{
 	"challenge.EraseCustomer":    "erasure: a customer's codes are kept under the addresses that they went to",
+	"customer.sqlSingle":         "replacing the look-up key: a walk over all identifiers of a tenant",
+	"customer.sqlDouble":         "replacing the look-up key: a walk over all identifiers of a tenant",
 	"event.Forget":               "erasure: the customer's part of events about others",
 	"event.Read":                 "the audit list of a tenant",
 	"keyring.sqlInUse":           "rotation, and in the key store, which is one database",

@@ -254,6 +254,19 @@ func TestCommands(t *testing.T) {
 				}
 				m.here("keys", "rotate", "--tenant", "shop", "--envelope")
 				m.here("keys", "rewrap")
+				if got := m.here("keys", "lookup", "--tenant", "shop"); !strings.Contains(got, "none is being replaced") {
+					t.Error(got)
+				}
+				for range 2 { // beginning again begins nothing
+					if got := m.here("keys", "rotate", "--tenant", "shop", "--lookup"); !strings.Contains(got, "announced: every server learns of the new key") {
+						t.Error(got)
+					}
+				}
+				if got := parse[lookupView](t, m.here("keys", "lookup", "--tenant", "shop", "--json")); got.Phase != "announced" || got.ReadyAt.IsZero() || got.Failed != 0 {
+					t.Errorf("%+v", got)
+				}
+				m.here("customer", "show", "ana@example.com", "--tenant", "shop")
+				m.fails(exitUsage, "--lookup", m.at("keys", "rotate", "--tenant", "shop", "--lookup", "--envelope")...)
 				m.fails(exitUsage, "--alg", m.at("keys", "rotate", "--tenant", "shop")...)
 				if got := m.here("customer", "erase", "ana@example.com", "--tenant", "shop"); got != ana.ID+" is erased.\n" {
 					t.Error(got)

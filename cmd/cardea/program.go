@@ -80,12 +80,14 @@ type commands struct {
 		Build buildBreachedCommand `cmd:"" help:"Make the list of breached passwords smaller and faster to read, for breached_passwords_file."`
 	} `cmd:"" help:"The list of breached passwords."`
 	Keys struct {
-		Rotate rotateKeysCommand `cmd:"" help:"Replace a tenant's signing key, or the key that its customers' keys are wrapped with."`
+		Rotate rotateKeysCommand `cmd:"" help:"Replace a tenant's signing key, the key that its customers' keys are wrapped with, or that of the hashes they are found by."`
 		List   listKeysCommand   `cmd:"" help:"List a tenant's signing keys."`
+		Lookup lookupCommand     `cmd:"" help:"Show how far the replacement of a tenant's look-up key has come."`
 		Rewrap rewrapCommand     `cmd:"" help:"Move all keys to the present root key and the present keys of their tenants."`
 		Ledger ledgerCommand     `cmd:"" help:"Export the erasure ledger, to be kept for as long as any backup."`
 		Root   struct {
 			Generate generateRootCommand `cmd:"" help:"Make a root key in a new file."`
+			Show     showRootsCommand    `cmd:"" help:"Tell which root keys are needed, and what each still wraps."`
 		} `cmd:"" help:"The root key."`
 	} `cmd:"" help:"Keys."`
 

@@ -92,6 +92,7 @@ func (a *api) routes() []route {
 		{"GET " + ofTenant + "/undelivered", a.listUndelivered},
 		{"GET " + ofTenant + "/keys", a.listKeys},
 		{"POST " + ofTenant + "/keys/rotate", a.rotateKeys},
+		{"GET " + ofTenant + "/keys/lookup", a.showLookup},
 
 		{"GET " + ofTenant + "/applications", a.listApplications},
 		{"POST " + ofTenant + "/applications", a.createApplication},
@@ -116,6 +117,7 @@ func (a *api) routes() []route {
 		{"GET " + ofCustomer + "/grants", a.listGrants},
 		{"DELETE " + ofCustomer + "/grants/{application}", a.revokeGrant},
 
+		{"GET /v1/root-key", a.showRoots},
 		{"POST /v1/root-key/rewrap", a.rewrap},
 		{"GET /v1/erasure-ledger", a.erasureLedger},
 		{"POST /v1/backup", a.backUp},

@@ -360,7 +360,7 @@ func TestKeysAndEvents(t *testing.T) {
 			t.Errorf("%s", after.Text)
 		}
 		o.must(200, post, "/v1/tenants/shop/keys/rotate", object{"envelope": true})
-		for _, body := range []object{{}, {"alg": "HS256"}, {"alg": "none"}, {"alg": "ES256", "envelope": true}} {
+		for _, body := range []object{{}, {"alg": "HS256"}, {"alg": "none"}, {"alg": "ES256", "envelope": true}, {"lookup": true, "envelope": true}, {"lookup": true, "alg": "ES256"}} {
 			o.must(422, post, "/v1/tenants/shop/keys/rotate", body)
 		}
 		for n := 0; ; n++ {

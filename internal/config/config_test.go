@@ -344,3 +344,78 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestRateLimits(t *testing.T) {
+	c, err := load(t, "rate_limit: {forms_per_second: 0, failures_burst: 7}", "CARDEA_ROOT_KEY_VALUE="+rootKey, "CARDEA_RATE_LIMIT_FORMS_BURST=9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (Rate{FormsPerSecond: 0, FormsBurst: 9, FailuresPerSecond: 5, FailuresBurst: 7}); c.Rate != want {
+		t.Errorf("read %+v, want %+v", c.Rate, want)
+	}
+	_, err = load(t, "rate_limit: {forms_per_second: -1, forms_burst: 0}", "CARDEA_ROOT_KEY_VALUE="+rootKey, "CARDEA_RATE_LIMIT_FAILURES_PER_SECOND=often")
+	faults := faultsOf(t, err)
+	for _, key := range []string{"rate_limit.forms_per_second", "rate_limit.forms_burst", "rate_limit.failures_per_second"} {
+		if faults[key] == "" {
+			t.Errorf("%s is taken: %v", key, err)
+		}
+	}
+}
+
+// Behind a proxy that is not named everybody has one address.
+func TestUnnamedProxiesAreWarnedOf(t *testing.T) {
+	warned := func(c *Config) bool { return strings.Contains(strings.Join(c.Warnings(), "\n"), "rate_limit") }
+	c := Default()
+	if !warned(c) {
+		t.Error("no warning of a server on loopback without trusted_proxies")
+	}
+	c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	if warned(c) {
+		t.Error("a warning although a proxy is named")
+	}
+	c = Default()
+	c.Rate.FormsPerSecond, c.Rate.FailuresPerSecond = 0, 0
+	if warned(c) {
+		t.Error("a warning although there are no limits")
+	}
+}
+
+func TestOldRootKeys(t *testing.T) {
+	const other = "AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+	c, err := load(t, `root_key: {file: /k/new}
+old_root_keys: {files: [/k/old, "/k/older"]}`, "CARDEA_OLD_ROOT_KEYS_VALUES="+rootKey+", "+other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(c.OldRoots.Files, []string{"/k/old", "/k/older"}) || len(c.OldRoots.Values) != 2 || c.OldRoots.Values[0].Reveal() != rootKey || c.OldRoots.Values[1].Reveal() != other {
+		t.Errorf("read %v, %d values", c.OldRoots.Files, len(c.OldRoots.Values))
+	}
+	if printed := fmt.Sprintf("%+v", c); strings.Contains(printed, rootKey) {
+		t.Error("a former root key is printed")
+	}
+	c, err = load(t, "root_key: {file: /k/new}", "CARDEA_OLD_ROOT_KEYS_FILES=/k/a,/k/b")
+	if err != nil || !reflect.DeepEqual(c.OldRoots.Files, []string{"/k/a", "/k/b"}) {
+		t.Errorf("read %+v, %v", c, err)
+	}
+	if c, err = load(t, "root_key: {file: /k/new}"); err != nil || !c.OldRoots.None() {
+		t.Errorf("read %+v, %v", c, err)
+	}
+	for file, key := range map[string]string{
+		"old_root_keys: {files: /k/old}":             "old_root_keys.files",
+		"old_root_keys: {files: [1]}":                "old_root_keys.files",
+		"old_root_keys: {files: [\"\"]}":             "old_root_keys.files",
+		"old_root_keys: {files: [/k/new]}":           "old_root_keys.files",
+		"old_root_keys: {files: [/k/old, /k/old]}":   "old_root_keys.files",
+		"old_root_keys: {values: [" + rootKey + "]}": "old_root_keys.values",
+		"old_root_keys: {file: /k/old}":              "old_root_keys.file",
+	} {
+		_, err := load(t, "root_key: {file: /k/new}\n"+file)
+		if faultsOf(t, err)[key] == "" {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	_, err = load(t, "root_key: {file: /k/new}", "CARDEA_OLD_ROOT_KEYS_VALUES="+rootKey+",short")
+	if fault := faultsOf(t, err)["old_root_keys.values"]; fault == "" || strings.Contains(fault, rootKey) {
+		t.Errorf("%v", err)
+	}
+}

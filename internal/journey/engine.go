@@ -96,7 +96,6 @@ func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*Vie
 	run.State = &State{
 		Run:     id.New[id.Run](run.Now, e.Random),
 		Journey: start.Journey,
-		Hash:    e.set.hash,
 		Expires: run.Now.Add(Lifetime).Unix(),
 		Binding: bindingOf(start.Client.Binding),
 		Return:  start.Return,
@@ -114,7 +113,9 @@ func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*Vie
 		case start.Journey == "consent":
 			run.State.Customer, run.State.Epoch = signedIn.Customer, signedIn.Epoch
 		case start.Again && start.Journey == "sign-in":
-			// He is to prove himself again: do not ask who he is.
+			// He is to prove himself again: do not ask who he is, and offer what he
+			// chose the last time.
+			run.State.Stay = signedIn.Stay && t.Settings.Session.OfferStay
 			if err := e.Subjects.Subject(ctx, run, signedIn.Customer); err != nil {
 				return nil, err
 			}
@@ -143,7 +144,7 @@ func (e *Engine) Answer(ctx context.Context, t *tenant.Tenant, sealed string, va
 	if run.State, err = open(run.Keys, sealed); err != nil {
 		return nil, nil, err
 	}
-	if err := run.State.check(client.Binding, e.set.hash, run.Now); err != nil {
+	if err := run.State.check(client.Binding, e.set.hash(run.State.Journey), run.Now); err != nil {
 		return nil, nil, err
 	}
 	step := e.set.find(run.State.Journey, run.State.Step)
@@ -255,6 +256,7 @@ func (e *Engine) moveTo(ctx context.Context, run *Run, journey, step string) err
 			return fmt.Errorf("there is no step %s/%s", journey, step)
 		}
 		run.State.Journey, run.State.Step, run.Config = journey, step, Config(found.definition.With)
+		run.State.Hash = e.set.hash(journey)
 		if found.when == nil {
 			return nil
 		}

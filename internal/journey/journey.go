@@ -39,6 +39,9 @@ type Client struct {
 type Return struct {
 	Kind   string `json:"kind"`
 	Params string `json:"params,omitempty"`
+	// Since is when whoever resumes first took up what it goes on with, in Unix
+	// microseconds: journeys that follow one another on its behalf keep it.
+	Since int64 `json:"since,omitempty"`
 }
 
 // Start asks for a journey to begin.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -95,6 +97,52 @@ func (r *Ring) RetireTenant(ctx context.Context, tenant id.Tenant) error {
 		return fmt.Errorf("keyring: retire keys of %s: %w", tenant, err)
 	}
 	return nil
+}
+
+// RootUse is a root key and what it wraps.
+type RootUse struct {
+	ID         string
+	Present    bool  // wraps what is new
+	Configured bool  // can unwrap here
+	Keys       int64 // tenants' keys and look-up keys that stand under it
+}
+
+const sqlRootsInUse = `
+SELECT root, CAST(SUM(keys) AS BIGINT) FROM (
+	SELECT root, COUNT(*) AS keys FROM tenant_key GROUP BY root UNION ALL SELECT root, COUNT(*) AS keys FROM lookup_key GROUP BY root
+) AS used GROUP BY root ORDER BY root`
+
+// Roots lists the root keys that are configured or needed, the present one
+// first. An old one that wraps nothing any more can be taken out of the
+// configuration.
+func (r *Ring) Roots(ctx context.Context) ([]RootUse, error) {
+	used := map[string]int64{}
+	rows, err := r.db.Query(ctx, sqlRootsInUse)
+	if err != nil {
+		return nil, fmt.Errorf("keyring: root keys in use: %w", err)
+	}
+	for rows.Next() {
+		var root string
+		var keys int64
+		if err := rows.Scan(&root, &keys); err != nil {
+			return nil, fmt.Errorf("keyring: root keys in use: %w", err)
+		}
+		used[root] = keys
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("keyring: root keys in use: %w", err)
+	}
+	all := maps.Clone(used)
+	for root := range r.roots {
+		all[root] = used[root]
+	}
+	present := r.root.ID()
+	roots := []RootUse{{ID: present, Present: true, Configured: true, Keys: all[present]}}
+	delete(all, present)
+	for _, root := range slices.Sorted(maps.Keys(all)) {
+		roots = append(roots, RootUse{ID: root, Configured: r.roots[root] != nil, Keys: all[root]})
+	}
+	return roots, nil
 }
 
 // rewrapPosition is how far the present pass of Rewrap has come.

@@ -25,7 +25,7 @@ type shown struct {
 // limit with 429, a queue with 503.
 func (p *Pages) show(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s shown) {
 	out := sheet{target: targetOf(s.Application, s.Return), page: view.Page{
-		Lang: s.lang, Languages: p.offered(t), Action: t.Path + "/journey", State: withLanguage(s.lang, s.State),
+		Lang: s.lang, Languages: p.offered(t), Action: t.Path + journeyPath, State: withLanguage(s.lang, s.State),
 		Values: map[string]string{}, Errors: map[string]view.Text{},
 	}}
 	if s.Application != nil {

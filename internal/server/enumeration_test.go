@@ -13,7 +13,10 @@ import (
 	"time"
 
 	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/server/servertest"
+	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
@@ -154,16 +157,19 @@ func TestTimingTellsNothing(t *testing.T) {
 		addresses := map[bool][]string{}
 		for n := range people {
 			known := fmt.Sprintf("known%03d@shop.example", n)
-			h.Customer(h.tenant, known, anaPassword)
+			h.named(h.Customer(h.tenant, known, anaPassword), fmt.Sprintf("known%03d", n))
 			addresses[true] = append(addresses[true], known)
 			addresses[false] = append(addresses[false], fmt.Sprintf("other%03d@shop.example", n))
 		}
 		b := i.Browser()
 		first := b.Get(h.shop.URL(i, h.shop.Authorize(nil)))
 		pages := map[string]*servertest.Page{}
+		nameOf := func(address string) string { name, _, _ := strings.Cut(address, "@"); return name }
 		for _, all := range addresses {
 			for _, address := range all {
-				pages[address] = b.Answer(first, url.Values{"identifier": {address}})
+				for _, identifier := range []string{address, nameOf(address)} {
+					pages[identifier] = b.Answer(first, url.Values{"identifier": {identifier}})
+				}
 			}
 		}
 		for _, step := range []struct {
@@ -173,6 +179,7 @@ func TestTimingTellsNothing(t *testing.T) {
 			{"identify", func(address string) { b.Answer(first, url.Values{"identifier": {address}}) }},
 			{"password", func(address string) { b.Answer(pages[address], url.Values{"password": {"not-the-password-of-any"}}) }},
 			{"code", func(address string) { b.Answer(pages[address], url.Values{"choose": {"code"}}) }},
+			{"code by user name", func(address string) { b.Answer(pages[nameOf(address)], url.Values{"choose": {"code"}}) }},
 		} {
 			order := make([]bool, 0, 2*samples)
 			for range samples {
@@ -196,6 +203,27 @@ func TestTimingTellsNothing(t *testing.T) {
 				t.Errorf("%s, %s: the time tells known from unknown addresses: AUC %.3f over %d samples each", i.Engine, step.name, auc, samples)
 			}
 		}
+	})
+}
+
+// named gives a customer a user name.
+func (h *house) named(who id.Customer, text string) {
+	h.t.Helper()
+	name, err := identifier.Normalise(identifier.Username, text, identifier.Options{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	keys, err := h.Ring.Tenant(h.t.Context(), h.tenant.ID)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	key, err := h.Ring.Customer(h.t.Context(), h.tenant.ID, who)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.write(func(tx *sqldb.Tx) error {
+		_, err := h.Directory.AddIdentifier(tx, keys, key, h.tenant.ID, who, customer.NewIdentifier{Normalised: name, Verified: true}, "test")
+		return err
 	})
 }
 

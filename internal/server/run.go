@@ -38,6 +38,7 @@ func (s *Server) tasks() []task {
 		{"learn of keys", s.every(time.Second, s.Ring.Poll)},
 		{"advance signing keys", s.every(30*time.Second, s.SigningKeys.Advance)},
 		{"rewrap keys", s.every(time.Minute, s.rewrap)},
+		{"replace look-up keys", s.every(5*time.Second, s.Directory.AdvanceLookups)},
 		{"finish erasures", s.every(time.Minute, s.erasureFinisher())},
 		{"delete what has expired", s.every(sweepEvery, s.sweep)},
 		{"prepare the event log", s.every(24*time.Hour, s.Log.Maintain)},
@@ -151,7 +152,6 @@ func (s *Server) SocketPath() string {
 // Ready is called once the server answers, with the address it listens on.
 func (s *Server) Run(ctx context.Context, admin http.Handler, ready func(net.Addr)) error {
 	ballast = make([]byte, ballastBytes)
-	s.registerMetrics()
 	c := s.Config
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {

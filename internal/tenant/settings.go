@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/text/language"
 
+	"github.com/cardea-id/cardea/internal/i18n"
 	"github.com/cardea-id/cardea/internal/identifier"
 )
 
@@ -357,6 +358,11 @@ func (s Settings) Warnings() []string {
 	var warnings []string
 	if s.Password.MinLength < 15 {
 		warnings = append(warnings, fmt.Sprintf("password.min_length is %d: NIST SP 800-63B-4 asks for 15 where the password is the only factor", s.Password.MinLength))
+	}
+	for _, name := range s.Languages {
+		if !i18n.Supports(name) {
+			warnings = append(warnings, fmt.Sprintf("languages names %s, which pages and messages have no words in: nobody is shown it", name))
+		}
 	}
 	return warnings
 }

@@ -269,7 +269,7 @@ func (f Finish) begin(tx *sqldb.Tx, run *journey.Run, key *keyring.Customer, who
 	}
 	if old := run.Client.Session; old != nil {
 		if old.Customer == who {
-			return f.Sessions.Renew(tx, run.Tenant, old, session.Renewal{Epoch: epoch, Reauthenticated: true, Methods: methods, ACR: ACR})
+			return f.Sessions.Renew(tx, run.Tenant, old, session.Renewal{Epoch: epoch, Reauthenticated: true, Methods: methods, ACR: ACR, Stay: run.State.Stay})
 		}
 		if _, err := f.Sessions.End(tx, run.Tenant.ID, old.Customer, old.ID, session.Replaced, string(who)); err != nil {
 			return nil, session.Secret{}, err

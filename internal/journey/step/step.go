@@ -97,7 +97,7 @@ func (c Capabilities) name(ctx context.Context, run *journey.Run, subject identi
 		return err
 	}
 	s := run.State
-	s.Subject, s.Customer, s.Epoch, s.Proofs, s.Challenge = &subject, "", 0, nil, ""
+	s.Subject, s.Customer, s.Epoch, s.Proofs, s.Challenge, s.Handle = &subject, "", 0, nil, "", nil
 	s.PasswordHash, s.Profile, s.Offered, s.Terms = "", nil, "", ""
 	if found {
 		s.Customer = holder
