@@ -52,7 +52,7 @@ type commands struct {
 		Show       showCustomerCommand   `cmd:"" help:"Show a customer."`
 		Profile    profileCommand        `cmd:"" help:"Change a customer's profile."`
 		Lock       statusCommand         `cmd:"" help:"Lock a customer out for safety; all sessions and tokens end."`
-		Unlock     statusCommand         `cmd:"" help:"Let a locked customer in again."`
+		Unlock     statusCommand         `cmd:"" help:"Let a locked customer in again, and forget the wrong guesses that were counted, whether or not he is locked."`
 		Suspend    statusCommand         `cmd:"" help:"Suspend a customer; all sessions and tokens end."`
 		Activate   statusCommand         `cmd:"" help:"Let a suspended customer in again."`
 		Identifier struct {

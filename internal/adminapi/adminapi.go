@@ -21,6 +21,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/backup"
+	"github.com/cardea-id/cardea/internal/budget"
 	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
@@ -46,6 +47,7 @@ type Options struct {
 	KeyStore     *sqldb.DB
 	Ring         *keyring.Ring
 	Log          *event.Log
+	Budgets      *budget.Budgets
 	Tenants      *tenant.Store
 	Applications *application.Store
 	Directory    *customer.Directory
@@ -107,7 +109,7 @@ func (a *api) routes() []route {
 		{"POST " + ofCustomer + "/identifiers/{identifier}/verify", a.verifyIdentifier},
 		{"DELETE " + ofCustomer + "/identifiers/{identifier}", a.removeIdentifier},
 		{"POST " + ofCustomer + "/lock", a.setStatus(customer.Locked)},
-		{"POST " + ofCustomer + "/unlock", a.setStatus(customer.Active, customer.Locked)},
+		{"POST " + ofCustomer + "/unlock", a.unlock},
 		{"POST " + ofCustomer + "/suspend", a.setStatus(customer.Suspended)},
 		{"POST " + ofCustomer + "/activate", a.setStatus(customer.Active, customer.Suspended)},
 		{"POST " + ofCustomer + "/erase", a.eraseCustomer},

@@ -427,7 +427,12 @@ func TestTerms(t *testing.T) {
 		}
 		at(t, b.Send(t, "decision", "maybe"), "terms")
 		declined := *b
-		at(t, declined.Send(t, "choose", "decline"), "deny")
+		at(t, declined.Send(t, "choose", "decline"), "denied") // the application is told
+		own := w.Browser()
+		own.Application = nil
+		own.Begin(t, "sign-up").Send(t, "identifier", v)
+		own.Send(t, "code", w.Code(t, v)).Send(t, "choose", "skip")
+		at(t, own.Send(t, "choose", "decline"), "deny")
 		if w.Find(t, v) != "" {
 			t.Error("who declined has an account")
 		}
@@ -449,7 +454,7 @@ func TestTerms(t *testing.T) {
 		}
 		at(t, signIn(), "authenticated")
 		w.Apply(t, func(s *tenant.Settings) { s.Terms = document("3") })
-		at(t, signIn().Send(t, "choose", "decline"), "deny")
+		at(t, signIn().Send(t, "choose", "decline"), "denied")
 		at(t, signIn().Send(t, "decision", "allow"), "authenticated")
 		if got := stored(who); len(got) != 2 {
 			t.Errorf("stored %v", got)

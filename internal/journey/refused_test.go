@@ -63,7 +63,7 @@ start: identify
 steps:
   - {id: identify, uses: identify, on: {identified: password, create: closed}}
   - {id: password, uses: password, on: {correct: finish, code: closed, back: identify}}
-  - {id: finish, uses: finish, with: {outcome: authenticated}, on: {refused: closed, taken: closed}}
+  - {id: finish, uses: finish, with: {outcome: authenticated}, on: {refused: closed, taken: closed, closed: closed}}
   - {id: closed, uses: deny, with: {reason: account_closed}}
 `)}}, w.Kinds)
 		if err != nil {

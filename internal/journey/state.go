@@ -68,6 +68,7 @@ type State struct {
 
 	Challenge    id.Challenge   `json:"challenge,omitempty"`     // the code that was last sent
 	Handle       []byte         `json:"handle,omitempty"`        // the look-up hash that it is kept under, which may not be today's
+	Strong       bool           `json:"strong,omitempty"`        // whether that is a long one
 	PasswordHash string         `json:"password_hash,omitempty"` // of an account to be made
 	Profile      map[string]any `json:"profile,omitempty"`       // what was collected
 	Offered      string         `json:"offered,omitempty"`       // the version of the terms that was last shown
@@ -94,7 +95,7 @@ func seal(keys *keyring.Tenant, s *State) (string, error) {
 		return "", fmt.Errorf("write the journey's state: %w", err)
 	}
 	known := *s
-	known.Customer, known.Epoch = s.Minted, math.MaxInt64
+	known.Customer, known.Epoch, known.Strong = s.Minted, math.MaxInt64, true
 	longest, err := json.Marshal(&known)
 	if err != nil {
 		return "", fmt.Errorf("write the journey's state: %w", err)

@@ -158,7 +158,7 @@ func (p *Pages) describeLimit(s shown, page *view.Page) {
 	}
 	page.Errors, page.Notice = nil, nil
 	page.Data = view.Limited{
-		Until: limit.Until, Code: limit.What == budget.Password, Password: atCode && !code.SignUp, Back: true,
+		Until: limit.Until, Code: limit.What == budget.Password, Password: atCode && !code.SignUp, Back: limit.What != budget.Hash,
 	}
 }
 

@@ -96,6 +96,7 @@ type Server struct {
 	breached *credential.BreachedList
 	metrics  *metrics
 	draining atomic.Bool // whether the program is about to stop
+	shed     sampled     // requests answered with 503
 }
 
 // DatabaseURL is where everything but customers' keys is kept.
@@ -240,7 +241,8 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		Checker: s.Checker, Passwords: s.Passwords, Challenges: s.Challenges, Outbox: s.Outbox, Sessions: s.Sessions,
 		Grants: s.Grants, Consents: s.Consents, Clock: env.Clock, Random: env.Random}
 	if s.Journeys, err = journey.New(journey.Options{DB: s.DB, Ring: s.Ring, Budgets: s.Budgets, Log: s.Log, Applications: s.Applications,
-		Devices: steps, Subjects: steps, Facts: steps, Kinds: step.Kinds(steps), Clock: env.Clock, Random: env.Random}); err != nil {
+		Devices: steps, Subjects: steps, Facts: steps, Kinds: step.Kinds(steps), Clock: env.Clock, Random: env.Random,
+		Logger: env.Logger}); err != nil {
 		return nil, err
 	}
 

@@ -64,10 +64,11 @@ type Session struct {
 }
 
 // Limits bound guesses and messages. They hold for a customer over all doors,
-// and for an address without an account just the same.
+// and for an address without an account just the same, but for the totals: an
+// address has none, and does not seem to have less.
 type Limits struct {
 	PasswordPerHour int      `json:"password_per_hour"`
-	PasswordTotal   int      `json:"password_total"` // wrong ones in a row (NIST SP 800-63B-4, section 3.2.2: at most 100)
+	PasswordTotal   int      `json:"password_total"` // a customer's wrong ones in a row (NIST SP 800-63B-4, section 3.2.2: at most 100)
 	CodePerHour     int      `json:"code_per_hour"`
 	CodeTotal       int      `json:"code_total"`
 	SendPerHour     int      `json:"send_per_hour"`

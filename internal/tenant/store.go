@@ -56,6 +56,7 @@ type Tenant struct {
 	Authority string // the host of the issuer, with its port where that is not the scheme's own
 	Suspended bool
 	Settings  Settings
+	Former    *Former                              // what hashes cost before; nil where that was never changed
 	Schema    *ProfileSchema                       // the compiled Settings.Profile
 	Rules     map[identifier.Kind]*identifier.Rule // how Settings.Identifiers are read
 	Brand     Brand
@@ -205,8 +206,16 @@ func (s *Store) Apply(ctx context.Context, tenant id.Tenant, revision int64, set
 		return nil, fmt.Errorf("write the settings: %w", err)
 	}
 	return s.change(ctx, tenant, func(tx *sqldb.Tx) error {
-		changed, err := tx.Exec(`UPDATE tenant SET settings = $3, revision = revision + 1, updated_at = $4
-			WHERE tenant = $1 AND (revision = $2 OR $2 = 0)`, tenant, revision, string(text), tx.Now())
+		var was, former string
+		if err := tx.QueryRow(`SELECT settings, former FROM tenant WHERE tenant = $1`, tenant).Scan(&was, &former); err != nil {
+			return fmt.Errorf("read the settings: %w", err)
+		}
+		former, err := formerOf(former, was, settings.Password, tx.Now())
+		if err != nil {
+			return err
+		}
+		changed, err := tx.Exec(`UPDATE tenant SET settings = $3, former = $5, revision = revision + 1, updated_at = $4
+			WHERE tenant = $1 AND (revision = $2 OR $2 = 0)`, tenant, revision, string(text), tx.Now(), former)
 		if err != nil {
 			return fmt.Errorf("store the settings: %w", err)
 		}
@@ -314,7 +323,7 @@ func (s *Store) cached(ctx context.Context, key, where, value string) (*Tenant, 
 	return t, nil
 }
 
-const selectTenant = `SELECT t.tenant, t.slug, t.name, t.issuer, t.host, t.suspended, t.settings, t.revision, b.brand, b.name, b.theme
+const selectTenant = `SELECT t.tenant, t.slug, t.name, t.issuer, t.host, t.suspended, t.settings, t.former, t.revision, b.brand, b.name, b.theme
 	FROM tenant t JOIN brand b ON b.tenant = t.tenant `
 
 func (s *Store) read(ctx context.Context, where, value string) (*Tenant, error) {
@@ -341,14 +350,17 @@ func (s *Store) List(ctx context.Context, after id.Tenant, limit int) ([]*Tenant
 
 func scan(row sqldb.Scanner) (*Tenant, error) {
 	var t Tenant
-	var settings, theme string
-	err := row.Scan(&t.ID, &t.Slug, &t.Name, &t.Issuer, &t.Host, &t.Suspended, &settings, &t.Revision, &t.Brand.ID, &t.Brand.Name, &theme)
+	var settings, former, theme string
+	err := row.Scan(&t.ID, &t.Slug, &t.Name, &t.Issuer, &t.Host, &t.Suspended, &settings, &former, &t.Revision, &t.Brand.ID, &t.Brand.Name, &theme)
 	if err != nil {
 		return nil, fmt.Errorf("read the tenant: %w", err)
 	}
 	t.Settings = Defaults()
 	if err := json.Unmarshal([]byte(settings), &t.Settings); err != nil {
 		return nil, fmt.Errorf("the stored settings of %s are not understood: %w", t.ID, err)
+	}
+	if t.Former, err = readFormer(former); err != nil {
+		return nil, fmt.Errorf("the stored settings of %s: %w", t.ID, err)
 	}
 	if t.Schema, err = CompileProfile(t.Settings.Profile); err != nil {
 		return nil, fmt.Errorf("the stored settings of %s: %w", t.ID, err)

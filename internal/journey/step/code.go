@@ -50,7 +50,7 @@ func (Code) Guard(run *journey.Run, answer journey.Answer) journey.Guard {
 	case answer.Choice != "" || answer.Value("code") == "" || run.State.Challenge == "":
 		return none
 	}
-	return journey.Guard{Tests: budget.Code}
+	return journey.Guard{Tests: budget.Code, Strong: run.State.Strong}
 }
 
 func (Code) EnterGuard(*journey.Run) journey.Guard { return journey.Guard{Sends: budget.Send} }
@@ -59,13 +59,24 @@ func (Code) EnterGuard(*journey.Run) journey.Guard { return journey.Guard{Sends:
 // challenge is kept under the hash of what was named, the message sealed with
 // the tenant's key. Where there is nobody to send it to, the message is made
 // all the same and discarded by whoever sends.
+//
+// Where no guess at a short code is good any more, since too many were wrong,
+// the code is a long one, which nobody guesses: whoever has the mailbox gets in
+// whatever strangers do (docs/decisions/0011).
 func (c Code) Enter(ctx context.Context, run *journey.Run) error {
-	run.State.Challenge, run.State.Handle = "", nil
+	run.State.Challenge, run.State.Handle, run.State.Strong = "", nil, false
 	to, err := c.recipient(ctx, run)
 	if err != nil {
 		return err
 	}
-	code, err := challenge.NewCode(c.Random)
+	make := challenge.NewCode
+	if run.State.Strong, err = c.Budgets.Exhausted(ctx, run.Tenant.ID, budget.Code, journey.Subject(run), journey.LimitOf(run.Tenant, budget.Code)); err != nil {
+		return err
+	}
+	if run.State.Strong {
+		make = challenge.NewLongCode
+	}
+	code, err := make(c.Random)
 	if err != nil {
 		return err
 	}
@@ -134,8 +145,11 @@ func (c Code) recipient(ctx context.Context, run *journey.Run) (string, error) {
 func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {
 	switch answer.Choice {
 	case "":
-	case "back", "password":
-		return journey.To(answer.Choice), nil
+	case "back":
+		forget(run)
+		return journey.To("back"), nil
+	case "password":
+		return journey.To("password"), nil
 	case "resend":
 		return journey.Again(), c.Enter(ctx, run)
 	default:
@@ -147,9 +161,13 @@ func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answe
 	if run.State.Challenge == "" {
 		return journey.Again(journey.FieldError{Field: "code", Code: "code_expired"}), nil
 	}
+	typed := answer.Value("code")
+	if run.Void { // the attempt is counted, and no code is empty
+		typed = ""
+	}
 	result, err := c.Challenges.Test(ctx, challenge.Asked{
 		Tenant: run.Tenant.ID, Handle: run.State.Handle, Challenge: run.State.Challenge, Purpose: codePurpose, Run: run.State.Run,
-	}, answer.Value("code"))
+	}, typed)
 	if err != nil {
 		return journey.Result{}, err
 	}
