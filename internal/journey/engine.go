@@ -361,13 +361,8 @@ func (e *Engine) draw(ctx context.Context, run *Run, guard Guard) ([]drawn, *Lim
 			take.subject = budget.Stranger([]byte("run " + run.State.Run))
 		}
 		var err error
-		if take.verdict, err = e.Budgets.Take(ctx, run.Tenant.ID, kind, take.subject, limit); err != nil {
+		if take.verdict, err = e.Budgets.Take(ctx, run.Tenant.ID, kind, take.subject, limit, e.tellCrossed(run, kind)); err != nil {
 			return nil, nil, fmt.Errorf("draw on the budget: %w", err)
-		}
-		if take.verdict.Crossed {
-			if err := e.tellCrossed(ctx, run, kind); err != nil {
-				return nil, nil, err
-			}
 		}
 		if !take.verdict.Allowed {
 			return nil, &Limited{What: kind, Until: take.verdict.Until}, nil
@@ -428,16 +423,17 @@ func LimitOf(t *tenant.Tenant, kind string) budget.Limit {
 // hashesPerRun is how many new passwords one run may try. Weak ones count.
 const hashesPerRun = 20
 
-// tellCrossed appends the event of a limit that has just been met. One without
-// a customer holds the keyed hash of the address only.
-func (e *Engine) tellCrossed(ctx context.Context, run *Run, kind string) error {
-	return e.DB.Write(ctx, func(tx *sqldb.Tx) error {
+// tellCrossed returns what appends the event of a limit that is just met, as
+// part of the take that meets it: that is said once. One without a customer
+// holds the keyed hash of the address only.
+func (e *Engine) tellCrossed(run *Run, kind string) func(*sqldb.Tx) error {
+	return func(tx *sqldb.Tx) error {
 		data := map[string]any{"limit": kind, "known_device": run.Device != ""}
 		if run.State.Customer == "" {
 			data["address_hash"] = run.Handle()
 		}
 		return e.Log.Append(tx, event.Event{Tenant: run.Tenant.ID, Customer: run.State.Customer, Type: "signin.limited", Actor: "system", Data: data})
-	})
+	}
 }
 
 // Journeys returns the names of the journeys in order.
