@@ -12,9 +12,6 @@ import (
 	"time"
 	"unicode"
 
-	"golang.org/x/text/feature/plural"
-	"golang.org/x/text/language"
-
 	"github.com/cardea-id/cardea/internal/i18n"
 )
 
@@ -85,7 +82,7 @@ func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, erro
 		Code: spaced(d.Code, words.Dir() == "rtl"), Date: words.Date(d.At.UTC()), Clock: words.Clock(d.At.UTC()),
 	}
 	if minutes := int((d.ValidFor + time.Minute - 1) / time.Minute); minutes > 0 {
-		f.Minutes, f.Plural = words.Number(minutes), category(words.Lang(), minutes)
+		f.Minutes, f.Plural = words.Number(minutes), i18n.Plural(words.Lang(), minutes)
 	}
 	p := page{Lang: words.Lang(), Dir: words.Dir(), Brand: f.Brand, Code: f.Code, Accent: color(brand.Accent, "#1f6f54"), OnAccent: color(brand.OnAccent, "#ffffff")}
 	for i, into := range []*string{&p.Subject, &p.Heading, &p.Lead, &p.Details, &p.NotYou, &p.Action} {
@@ -168,13 +165,6 @@ func spaced(code string, rightToLeft bool) string {
 		out.WriteString(code[i : i+group])
 	}
 	return out.String()
-}
-
-func category(lang string, n int) string {
-	names := map[plural.Form]string{
-		plural.Zero: "zero", plural.One: "one", plural.Two: "two", plural.Few: "few", plural.Many: "many", plural.Other: "other",
-	}
-	return names[plural.Cardinal.MatchPlural(language.Make(lang), n, 0, 0, 0, 0)]
 }
 
 var hexColor = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)

@@ -161,7 +161,12 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	s.Budgets = budget.New(s.DB, env.Clock)
 
 	// Configuration.
-	s.Tenants = tenant.NewStore(tenant.Options{DB: s.DB, Watch: s.Watch, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random})
+	views, err := view.New()
+	if err != nil {
+		return nil, err
+	}
+	s.Tenants = tenant.NewStore(tenant.Options{DB: s.DB, Watch: s.Watch, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random,
+		CheckBrand: func(t *tenant.Tenant) error { return s.checkBrand(views, t) }})
 	s.SigningKeys = signingkey.New(signingkey.Options{DB: s.DB, Ring: s.Ring, Watch: s.Watch, Log: s.Log, Clock: env.Clock, Random: env.Random})
 	s.Applications = application.NewStore(application.Options{DB: s.DB, Watch: s.Watch, Log: s.Log, Clock: env.Clock, Random: env.Random,
 		Development: env.Development,
@@ -188,10 +193,6 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		Customer: s.holder, Ended: s.sessionsEnded})
 	s.Grants = grant.New(grant.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random, Presence: s.presence, Persists: s.Sessions.Persists})
 	s.Consents = consent.New(consent.Options{DB: s.DB, Log: s.Log})
-	views, err := view.New()
-	if err != nil {
-		return nil, err
-	}
 	if err := s.openOutbox(views); err != nil {
 		return nil, err
 	}
@@ -210,7 +211,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	resume := map[string]func(http.ResponseWriter, *http.Request, *tenant.Tenant, *journey.Finished){}
 	s.Pages = pages.New(pages.Options{Engine: s.Journeys, Directory: s.Directory, Sessions: s.Sessions, Grants: s.Grants,
 		Applications: s.Applications, Views: views, Jar: jar, Resolver: clientip.New(env.Config.TrustedProxies), DB: s.DB, Ring: s.Ring,
-		Clock: env.Clock, Random: env.Random, Logger: env.Logger, Resume: resume})
+		Clock: env.Clock, Random: env.Random, Logger: env.Logger, Resume: resume, BrandAsset: s.Tenants.BrandAsset})
 	s.OAuth = oauth.New(oauth.Options{DB: s.DB, Ring: s.Ring, Applications: s.Applications, Directory: s.Directory, Sessions: s.Sessions,
 		Grants: s.Grants, SigningKeys: s.SigningKeys, Interaction: interaction{s.Pages}, Jar: jar, Clock: env.Clock, Random: env.Random, Logger: env.Logger})
 	resume[oauth.ResumeKind] = s.OAuth.Resume

@@ -62,13 +62,6 @@ type Tenant struct {
 	Revision  int64
 }
 
-// Brand is a look and its words. A tenant has one; more come later.
-type Brand struct {
-	ID    id.Brand
-	Name  string
-	Theme json.RawMessage // the tokens of the hosted pages; "" for the default theme
-}
-
 // URL returns the absolute address of path within the tenant. It is built from
 // the configured issuer only, never from a request.
 func (t *Tenant) URL(path string) string { return t.Issuer + path }
@@ -94,16 +87,23 @@ type Options struct {
 	Log    *event.Log
 	Clock  clock.Clock
 	Random io.Reader
+	// CheckBrand tells what is wrong with a tenant's brand in the eyes of those
+	// who draw its pages and write its messages; nil asks nobody.
+	CheckBrand func(*Tenant) error
 }
 
 // Store reads and changes tenants.
 type Store struct {
 	Options
-	cache *configversion.Cache[string, *Tenant] // by "id:…", "slug:…", "host:…"
+	cache  *configversion.Cache[string, *Tenant] // by "id:…", "slug:…", "host:…"
+	assets *configversion.Cache[string, []byte]  // by brand and name
 }
 
 // cacheSize is how many look-ups of tenants a node remembers.
 const cacheSize = 4096
+
+// assetCacheSize is how many files of brands a node keeps: 8 MiB at the most.
+const assetCacheSize = 32
 
 // NewStore returns the store of tenants.
 func NewStore(o Options) *Store {
@@ -112,6 +112,9 @@ func NewStore(o Options) *Store {
 		if c.Kind == "tenant" {
 			clear() // a change of a tenant is rare, and it is cached under three names
 		}
+	})
+	s.assets = configversion.NewCache[string, []byte](o.Watch, assetCacheSize, func(configversion.Change, func(string), func()) {
+		// a name is made of its bytes' hash: what is under it never changes
 	})
 	return s
 }
@@ -312,7 +315,7 @@ func (s *Store) cached(ctx context.Context, key, where, value string) (*Tenant, 
 	return t, nil
 }
 
-const selectTenant = `SELECT t.tenant, t.slug, t.name, t.issuer, t.host, t.suspended, t.settings, t.revision, b.brand, b.name, b.theme
+const selectTenant = `SELECT t.tenant, t.slug, t.name, t.issuer, t.host, t.suspended, t.settings, t.revision, b.brand, b.name, b.revision, b.theme, b.document, b.assets
 	FROM tenant t JOIN brand b ON b.tenant = t.tenant `
 
 func (s *Store) read(ctx context.Context, where, value string) (*Tenant, error) {
@@ -339,8 +342,9 @@ func (s *Store) List(ctx context.Context, after id.Tenant, limit int) ([]*Tenant
 
 func scan(row sqldb.Scanner) (*Tenant, error) {
 	var t Tenant
-	var settings, theme string
-	err := row.Scan(&t.ID, &t.Slug, &t.Name, &t.Issuer, &t.Host, &t.Suspended, &settings, &t.Revision, &t.Brand.ID, &t.Brand.Name, &theme)
+	var settings, theme, document, assets string
+	err := row.Scan(&t.ID, &t.Slug, &t.Name, &t.Issuer, &t.Host, &t.Suspended, &settings, &t.Revision, &t.Brand.ID, &t.Brand.Name, &t.Brand.Revision,
+		&theme, &document, &assets)
 	if err != nil {
 		return nil, fmt.Errorf("read the tenant: %w", err)
 	}
@@ -357,7 +361,9 @@ func scan(row sqldb.Scanner) (*Tenant, error) {
 			return nil, fmt.Errorf("the stored settings of %s: %w", t.ID, err)
 		}
 	}
-	t.Brand.Theme = json.RawMessage(theme)
+	if err := t.Brand.read(theme, document, assets); err != nil {
+		return nil, err
+	}
 	_, t.Authority, _ = strings.Cut(t.Issuer, "://")
 	if t.Host == "" {
 		t.Path = "/t/" + t.Slug

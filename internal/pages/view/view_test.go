@@ -293,7 +293,7 @@ func TestPagesAreSmall(t *testing.T) {
 	for name, page := range samples(plain) {
 		for _, lang := range v.Words().Languages() {
 			page.Look, page.Lang = look, lang
-			if sum := len(render(t, v, page)) + len(look.asset.Body) + script; sum > 30_000 {
+			if sum := len(render(t, v, page)) + len(look.assets[strings.TrimPrefix(look.Stylesheet, AssetPath)].Body) + script; sum > 30_000 {
 				t.Errorf("%s, %s: page, stylesheet and script are %d bytes", lang, name, sum)
 			}
 		}
