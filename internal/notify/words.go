@@ -71,8 +71,8 @@ type facts struct {
 
 // page is what the layout shows.
 type page struct {
-	Lang, Dir, Brand, Subject, Heading, Lead, Details, NotYou, Action, Link, Code string
-	Accent, OnAccent                                                              string
+	Lang, Dir, Brand, Subject, Heading, Lead, Details, NotYou, Action, Link, Code, Footer string
+	Accent, OnAccent                                                                      string
 }
 
 func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, error) {
@@ -92,6 +92,7 @@ func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, erro
 		}
 		*into = strings.TrimSpace(text.String())
 	}
+	p.take(brand.Texts[words.Lang()][string(t)], f)
 	if link, ok := safeLink(brand.AccountURL); ok && p.Action != "" {
 		p.Link = link
 	}
@@ -115,7 +116,11 @@ func (p page) text() string {
 	if p.Link != "" {
 		paragraphs = append(paragraphs, p.Action+":\n"+p.Link)
 	}
-	return strings.Join(append(paragraphs, p.Brand), "\n\n") + "\n"
+	paragraphs = append(paragraphs, p.Brand)
+	if p.Footer != "" {
+		paragraphs = append(paragraphs, p.Footer)
+	}
+	return strings.Join(paragraphs, "\n\n") + "\n"
 }
 
 // plain makes one line of text of what a tenant or a customer wrote: no control
