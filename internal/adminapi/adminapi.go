@@ -49,6 +49,7 @@ type Options struct {
 	Sessions     *session.Sessions
 	Grants       *grant.Grants
 	SigningKeys  *signingkey.Keys
+	Previews     Previews
 	BaseURL      string // where tenants without a host of their own are served
 	RootID       string // of the root key, to be noted in backups
 	Release      string // of the program
@@ -80,6 +81,11 @@ func (a *api) routes() []route {
 		{"GET " + ofTenant, a.showTenant},
 		{"GET " + ofTenant + "/settings", a.showSettings},
 		{"PUT " + ofTenant + "/settings", a.applySettings},
+		{"GET " + ofTenant + "/brand", a.showBrand},
+		{"PUT " + ofTenant + "/brand", a.applyBrand},
+		{"PUT " + ofTenant + "/brand/assets/{role}", a.setBrandAsset},
+		{"DELETE " + ofTenant + "/brand/assets/{role}", a.removeBrandAsset},
+		{"POST " + ofTenant + "/brand/preview", a.previewBrand},
 		{"GET " + ofTenant + "/events", a.listEvents},
 		{"GET " + ofTenant + "/keys", a.listKeys},
 		{"POST " + ofTenant + "/keys/rotate", a.rotateKeys},

@@ -56,3 +56,8 @@ func (s *Server) PreviewMail(ctx context.Context, t *tenant.Tenant, message, lan
 	}
 	return s.Words.Preview(notify.Template(message), lang, brand, s.Clock.Now())
 }
+
+// PreviewPage shows a page of a tenant, with made-up customers.
+func (s *Server) PreviewPage(ctx context.Context, t *tenant.Tenant, page, lang string) ([]byte, error) {
+	return s.Pages.Preview(ctx, t, page, lang)
+}
