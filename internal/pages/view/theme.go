@@ -157,6 +157,8 @@ func (t Theme) css(d Dress) (string, error) {
 		fmt.Fprintf(&b, "@media (prefers-color-scheme:dark){:root{%s", t.Dark.properties())
 		if d.Backdrop.DarkURL != "" {
 			fmt.Fprintf(&b, ";--backdrop:url(%q)", d.Backdrop.DarkURL)
+		} else if d.Backdrop.URL != "" {
+			b.WriteString(";--backdrop-filter:brightness(.7)") // a bright picture beside a dark page blinds
 		}
 		if t.Art.DarkURL != "" {
 			fmt.Fprintf(&b, ";--art:url(%q)", t.Art.DarkURL)
