@@ -33,8 +33,7 @@ func drawn(t testing.TB, format string, width, height int) []byte {
 // font is the header and directory of a WOFF2 font with the given flags of
 // tables.
 func font(flags ...byte) []byte {
-	body := make([]byte, 48)
-	copy(body, "wOF2")
+	body := append([]byte("wOF2"), bytes.Repeat([]byte{0}, 44)...)
 	binary.BigEndian.PutUint32(body[4:], 0x00010000)
 	binary.BigEndian.PutUint16(body[12:], uint16(len(flags)))
 	for _, flag := range flags {
