@@ -7,9 +7,11 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/ratelimit"
 	"github.com/cardea-id/cardea/internal/route"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
@@ -30,10 +32,14 @@ func (s *Server) Handler() http.Handler {
 		var handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			mounted.Handle(w, r, tenantOf(r.Context()))
 		})
-		if mounted.Cookies {
+		if mounted.Form {
+			handler = s.limited(handler)
+		}
+		if mounted.Cookies { // before the limit, so that no other site uses it up
 			handler = crossOrigin.Handler(handler)
 		}
-		tenants.Handle(mounted.Method+" "+mounted.Pattern, s.metrics.observe(mounted.Method+" "+mounted.Pattern, handler))
+		pattern := strings.TrimSpace(mounted.Method + " " + mounted.Pattern)
+		tenants.Handle(pattern, s.metrics.observe(pattern, handler))
 	}
 	tenants.Handle("/", s.metrics.observe("other", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.Pages.NotFound(w, r, tenantOf(r.Context()))
@@ -44,7 +50,7 @@ func (s *Server) Handler() http.Handler {
 	root.HandleFunc("GET /readyz", s.ready)
 	// RFC 8414, section 3.1: for an issuer with a path the well-known part
 	// comes first.
-	root.Handle("GET /.well-known/oauth-authorization-server/t/{slug}", s.bySlug(tenants, func(r *http.Request) string {
+	root.Handle("/.well-known/oauth-authorization-server/t/{slug}", s.bySlug(tenants, func(r *http.Request) string {
 		return "/.well-known/oauth-authorization-server"
 	}))
 	root.Handle("/t/{slug}/", s.bySlug(tenants, func(r *http.Request) string {
@@ -52,6 +58,20 @@ func (s *Server) Handler() http.Handler {
 	}))
 	root.Handle("/", s.byHost(tenants))
 	return s.outermost(root)
+}
+
+// limited takes so many requests of one network; one more is told until when
+// to wait, before its body is read.
+func (s *Server) limited(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.forms != nil {
+			if verdict := s.forms.Allow(ratelimit.AddressKey(s.resolver.Client(r).IP)); !verdict.Allowed {
+				s.Pages.Limited(w, r, tenantOf(r.Context()), verdict.RetryAfter)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 type contextKey int
@@ -113,6 +133,7 @@ func (s *Server) outermost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		request := id.New[id.Request](s.Clock.Now(), s.Random)
+		r = r.WithContext(id.WithRequest(r.Context(), request))
 		h := w.Header()
 		h.Set("X-Request-Id", string(request))
 		maps.Copy(h, fixed)
@@ -121,15 +142,49 @@ func (s *Server) outermost(next http.Handler) http.Handler {
 		}
 		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 		recovered.ServeHTTP(recorder, r)
-		if s.Logger.Enabled(r.Context(), slog.LevelDebug) || recorder.status >= 500 {
-			level := slog.LevelDebug
-			if recorder.status >= 500 {
-				level = slog.LevelError
+		level, more := slog.LevelDebug, slog.Attr{}
+		switch {
+		case recorder.status == http.StatusServiceUnavailable:
+			// Overload is no fault, and must not fill the log as well.
+			if count, due := s.shed.note(s.Clock.Now()); due {
+				level, more = slog.LevelWarn, slog.Int64("turned_away", count)
 			}
-			s.Logger.LogAttrs(r.Context(), level, "request", slog.String("request", string(request)), slog.String("method", r.Method),
-				slog.String("path", r.URL.Path), slog.Int("status", recorder.status), slog.Duration("took", time.Since(began)))
+		case recorder.status >= 500:
+			level = slog.LevelError
+		}
+		if s.Logger.Enabled(r.Context(), level) {
+			attrs := []slog.Attr{slog.String("method", r.Method), slog.String("path", r.URL.Path),
+				slog.Int("status", recorder.status), slog.Duration("took", time.Since(began))}
+			if fault := id.FaultOf(r.Context()); fault != "" {
+				attrs = append(attrs, slog.String("fault", string(fault)))
+			}
+			if more.Key != "" {
+				attrs = append(attrs, more)
+			}
+			s.Logger.LogAttrs(r.Context(), level, "request", attrs...)
 		}
 	})
+}
+
+// sampled thins out a line of the log that many requests would write: it is due
+// once a second, and then stands for all since the last.
+type sampled struct {
+	mu    sync.Mutex
+	last  time.Time
+	count int64
+}
+
+// note counts one, and says whether the line is due and for how many.
+func (s *sampled) note(now time.Time) (int64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count++
+	if since := now.Sub(s.last); since >= 0 && since < time.Second { // a clock that went back does not silence it
+		return 0, false
+	}
+	count := s.count
+	s.last, s.count = now, 0
+	return count, true
 }
 
 // statusRecorder remembers the status of a response.

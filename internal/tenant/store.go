@@ -56,6 +56,7 @@ type Tenant struct {
 	Authority string // the host of the issuer, with its port where that is not the scheme's own
 	Suspended bool
 	Settings  Settings
+	Former    *Former                              // what hashes cost before; nil where that was never changed
 	Schema    *ProfileSchema                       // the compiled Settings.Profile
 	Rules     map[identifier.Kind]*identifier.Rule // how Settings.Identifiers are read
 	Brand     Brand
@@ -163,7 +164,8 @@ func (s *Store) Create(ctx context.Context, n New) (*Tenant, error) {
 	if len(n.Theme) == 0 {
 		n.Theme = json.RawMessage("{}")
 	}
-	if err := s.Ring.CreateTenant(ctx, n.ID); err != nil {
+	storeKeys, err := s.Ring.NewTenantKeys(ctx, n.ID)
+	if err != nil {
 		return nil, fmt.Errorf("make the tenant's keys: %w", err)
 	}
 	brand := id.New[id.Brand](s.Clock.Now(), s.Random)
@@ -177,6 +179,7 @@ func (s *Store) Create(ctx context.Context, n New) (*Tenant, error) {
 		if made == 0 {
 			return ErrTaken
 		}
+		storeKeys(tx)
 		tx.Queue(`INSERT INTO brand (tenant, brand, name, theme, revision, created_at) VALUES ($1, $2, $3, $4, 1, $5)`,
 			n.ID, brand, n.Brand, string(n.Theme), tx.Now())
 		if err := s.Log.Append(tx, event.Event{Tenant: n.ID, Type: "tenant.created", Actor: actor(n.Actor),
@@ -206,8 +209,16 @@ func (s *Store) Apply(ctx context.Context, tenant id.Tenant, revision int64, set
 		return nil, fmt.Errorf("write the settings: %w", err)
 	}
 	return s.change(ctx, tenant, func(tx *sqldb.Tx) error {
-		changed, err := tx.Exec(`UPDATE tenant SET settings = $3, revision = revision + 1, updated_at = $4
-			WHERE tenant = $1 AND (revision = $2 OR $2 = 0)`, tenant, revision, string(text), tx.Now())
+		var was, former string
+		if err := tx.QueryRow(`SELECT settings, former FROM tenant WHERE tenant = $1`, tenant).Scan(&was, &former); err != nil {
+			return fmt.Errorf("read the settings: %w", err)
+		}
+		former, err := formerOf(former, was, settings.Password, tx.Now())
+		if err != nil {
+			return err
+		}
+		changed, err := tx.Exec(`UPDATE tenant SET settings = $3, former = $5, revision = revision + 1, updated_at = $4
+			WHERE tenant = $1 AND (revision = $2 OR $2 = 0)`, tenant, revision, string(text), tx.Now(), former)
 		if err != nil {
 			return fmt.Errorf("store the settings: %w", err)
 		}
@@ -315,7 +326,7 @@ func (s *Store) cached(ctx context.Context, key, where, value string) (*Tenant, 
 	return t, nil
 }
 
-const selectTenant = `SELECT t.tenant, t.slug, t.name, t.issuer, t.host, t.suspended, t.settings, t.revision, b.brand, b.name, b.revision, b.theme, b.document, b.assets
+const selectTenant = `SELECT t.tenant, t.slug, t.name, t.issuer, t.host, t.suspended, t.settings, t.former, t.revision, b.brand, b.name, b.revision, b.theme, b.document, b.assets
 	FROM tenant t JOIN brand b ON b.tenant = t.tenant `
 
 func (s *Store) read(ctx context.Context, where, value string) (*Tenant, error) {
@@ -342,8 +353,8 @@ func (s *Store) List(ctx context.Context, after id.Tenant, limit int) ([]*Tenant
 
 func scan(row sqldb.Scanner) (*Tenant, error) {
 	var t Tenant
-	var settings, theme, document, assets string
-	err := row.Scan(&t.ID, &t.Slug, &t.Name, &t.Issuer, &t.Host, &t.Suspended, &settings, &t.Revision, &t.Brand.ID, &t.Brand.Name, &t.Brand.Revision,
+	var settings, former, theme, document, assets string
+	err := row.Scan(&t.ID, &t.Slug, &t.Name, &t.Issuer, &t.Host, &t.Suspended, &settings, &former, &t.Revision, &t.Brand.ID, &t.Brand.Name, &t.Brand.Revision,
 		&theme, &document, &assets)
 	if err != nil {
 		return nil, fmt.Errorf("read the tenant: %w", err)
@@ -351,6 +362,9 @@ func scan(row sqldb.Scanner) (*Tenant, error) {
 	t.Settings = Defaults()
 	if err := json.Unmarshal([]byte(settings), &t.Settings); err != nil {
 		return nil, fmt.Errorf("the stored settings of %s are not understood: %w", t.ID, err)
+	}
+	if t.Former, err = readFormer(former); err != nil {
+		return nil, fmt.Errorf("the stored settings of %s: %w", t.ID, err)
 	}
 	if t.Schema, err = CompileProfile(t.Settings.Profile); err != nil {
 		return nil, fmt.Errorf("the stored settings of %s: %w", t.ID, err)

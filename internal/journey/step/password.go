@@ -47,8 +47,11 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 	run.State.Stay = run.Tenant.Settings.Session.OfferStay && answer.Value("stay") != ""
 	switch answer.Choice {
 	case "":
-	case "code", "back":
-		return journey.To(answer.Choice), nil
+	case "back":
+		forget(run)
+		return journey.To("back"), nil
+	case "code":
+		return journey.To("code"), nil
 	default:
 		return journey.Again(), nil
 	}
@@ -63,13 +66,13 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 		return journey.Result{}, err
 	}
 	asker := credential.Asker{Tenant: run.Tenant.ID, Known: run.Device != ""}
-	params := paramsOf(run.Tenant)
+	dummy := params(run.Tenant.CostOf(run.Handle(), run.Now))
 	if !stored.Exists() {
-		return wrong, p.Hasher.VerifyDummy(ctx, asker, params, typed)
+		return wrong, p.Hasher.VerifyDummy(ctx, asker, dummy, typed)
 	}
 	key, err := p.Directory.Key(ctx, run.Tenant.ID, run.State.Customer)
 	if errors.Is(err, customer.ErrErased) {
-		return wrong, p.Hasher.VerifyDummy(ctx, asker, params, typed)
+		return wrong, p.Hasher.VerifyDummy(ctx, asker, dummy, typed)
 	}
 	if err != nil {
 		return journey.Result{}, err
@@ -82,7 +85,7 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 	if err != nil {
 		return journey.Result{}, err
 	}
-	if !right {
+	if !right || run.Void {
 		return wrong, nil
 	}
 	state, err := p.prove(ctx, run, journey.Proof{Method: "pwd", Budget: budget.Password})
@@ -93,7 +96,7 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 		run.State.Proofs, run.State.Epoch = nil, 0
 		return wrong, nil
 	}
-	if credential.NeedsRehash(hash, params) {
+	if credential.NeedsRehash(hash, paramsOf(run.Tenant)) {
 		if err := p.rehash(ctx, run, key, stored, asker, typed); err != nil {
 			return journey.Result{}, err
 		}
@@ -117,8 +120,9 @@ func (p Password) rehash(ctx context.Context, run *journey.Run, key *keyring.Cus
 	})
 }
 
-func paramsOf(t *tenant.Tenant) credential.Params {
-	p := t.Settings.Password
+func paramsOf(t *tenant.Tenant) credential.Params { return params(t.Settings.Password) }
+
+func params(p tenant.Password) credential.Params {
 	return credential.Params{MemoryKiB: p.MemoryKiB, Time: p.Time, Parallelism: p.Parallelism}
 }
 
