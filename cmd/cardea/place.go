@@ -37,6 +37,7 @@ const rootKeyFile = "root.key"
 type installation struct {
 	config      *config.Config
 	development bool
+	adopt       bool // take the configured key store, whichever it is
 }
 
 // find reads the configuration that the place has.
@@ -148,7 +149,7 @@ func (i *installation) assemble(ctx context.Context, logger *slog.Logger) (*serv
 // parts makes every part, whatever a restore has left.
 func (i *installation) parts(ctx context.Context, logger *slog.Logger) (*server.Server, error) {
 	return server.Assemble(ctx, server.Environment{
-		Config: i.config, Clock: clock.System(), Random: rand.Reader, Logger: logger, Development: i.development, Release: release(),
+		Config: i.config, Clock: clock.System(), Random: rand.Reader, Logger: logger, Development: i.development, Release: release(), AdoptKeyStore: i.adopt,
 	})
 }
 

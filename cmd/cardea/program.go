@@ -92,6 +92,7 @@ type commands struct {
 		List   listKeysCommand   `cmd:"" help:"List a tenant's signing keys."`
 		Lookup lookupCommand     `cmd:"" help:"Show how far the replacement of a tenant's look-up key has come."`
 		Rewrap rewrapCommand     `cmd:"" help:"Move all keys to the present root key and the present keys of their tenants."`
+		Adopt  adoptCommand      `cmd:"" help:"Take a new key store when the former one is lost for good. What was sealed for customers is lost with it."`
 		Ledger ledgerCommand     `cmd:"" help:"Export the erasure ledger, to be kept for as long as any backup."`
 		Root   struct {
 			Generate generateRootCommand `cmd:"" help:"Make a root key in a new file."`
