@@ -27,7 +27,8 @@ type createApplicationCommand struct {
 	ofTenant
 	output
 	Name          string   `required:"" help:"Its name, which customers see when they are asked to allow it something."`
-	Kind          string   `required:"" enum:"web,spa,native,machine" help:"Where it runs: web (on a server), spa (in the browser), native (on a device), machine (for itself)."`
+	Env           bool     `help:"Print a .env for the application, and nothing else."`
+	Kind          string   `required:"" enum:"web,spa,native,machine,device" help:"Where it runs: web (on a server), spa (in the browser), native (on a device), machine (for itself), device (a television or the like)."`
 	RedirectURI   []string `name:"redirect-uri" sep:"none" placeholder:"URI" help:"Where customers are sent back to. May be repeated."`
 	PostLogoutURI []string `name:"post-logout-redirect-uri" sep:"none" placeholder:"URI" help:"Where customers may be sent after signing out. May be repeated."`
 	Scope         []string `placeholder:"SCOPE" help:"A scope that it may ask for; without any, the standard ones. May be repeated."`
@@ -40,6 +41,12 @@ type createApplicationCommand struct {
 }
 
 func (c *createApplicationCommand) Run(ctx context.Context, p *program) error {
+	if c.Kind == kindDevice {
+		return usage("%s", noDevices)
+	}
+	if c.Env && c.JSON {
+		return usage("--env and --json exclude each other")
+	}
 	cl, err := c.connect(ctx, p)
 	if err != nil {
 		return err
@@ -54,7 +61,14 @@ func (c *createApplicationCommand) Run(ctx context.Context, p *program) error {
 	if err := cl.call(ctx, http.MethodPost, pathTo("tenants", c.Tenant, "applications"), nil, body, &made); err != nil {
 		return err
 	}
-	return made.print(p, c.output)
+	if !c.Env {
+		return made.print(p, c.output)
+	}
+	application, err := environment(ctx, cl, c.Tenant, made, c.Kind, c.RedirectURI, c.PostLogoutURI, c.Scope)
+	if err != nil {
+		return err
+	}
+	return p.printEnv(application)
 }
 
 func (s secretView) print(p *program, o output) error {
