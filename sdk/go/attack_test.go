@@ -269,3 +269,20 @@ func TestAttackC10KeysFromTheToken(t *testing.T) {
 		t.Error("a good token led to a fetch elsewhere")
 	}
 }
+
+// FuzzToken holds that whatever strangers send ends in a refusal: nothing is
+// good but what the issuer signed.
+func FuzzToken(f *testing.F) {
+	w := newWorld(f)
+	g := w.guard(nil)
+	good := w.token(object{"exp": w.clock.now().AddDate(1, 0, 0).Unix()}) // longer than anybody fuzzes
+	for _, seed := range []string{good, good[:len(good)-1], good + ".", "..", "e30.e30.e30", "", "\x00", w.headed(object{"crit": []string{"b64"}, "b64": false}), w.headed(object{"alg": "none"})} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, token string) {
+		claims, err := g.Verify(t.Context(), token)
+		if (err == nil) != (token == good) || (err == nil) != (claims != nil) {
+			t.Errorf("%q: %v %v", token, claims, err)
+		}
+	})
+}

@@ -210,7 +210,10 @@ func (g *Guard) Verify(ctx context.Context, token string) (*Claims, error) {
 	if claims.Has("cnf") {
 		return nil, bad("The token is bound to a key and was presented without proof of it.")
 	}
-	return claims, g.alive(ctx, token, claims)
+	if err := g.alive(ctx, token, claims); err != nil {
+		return nil, err
+	}
+	return claims, nil
 }
 
 type claimsKey struct{}

@@ -42,7 +42,10 @@ func (g *Guard) check(ctx context.Context, token string) (*Claims, error) {
 	if err != nil {
 		return nil, err
 	}
-	return claims, claims.valid(g.config.Now(), &g.config)
+	if err := claims.valid(g.config.Now(), &g.config); err != nil {
+		return nil, err
+	}
+	return claims, nil
 }
 
 // readHeader refuses whatever cannot be a good token before a key is looked
