@@ -100,6 +100,8 @@ func TestAnApplicationsEnv(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	m.fails(exitUsage, "RFC 8628", m.at("app", "create", "--tenant", "shop", "--name", "TV", "--kind", "device")...)
+	m.here("app", "create", "--tenant", "shop", "--name", "Old", "--kind", "web", "--pkce-optional", "--redirect-uri", "https://old.example/cb")
+	m.fails(exitFailed, "pkce_optional", m.at("app", "create", "--tenant", "shop", "--name", "x", "--kind", "spa", "--pkce-optional", "--redirect-uri", "https://old.example/cb")...)
 	m.fails(exitUsage, "exclude each other", m.at("app", "create", "--tenant", "shop", "--name", "x", "--kind", "machine", "--env", "--json")...)
 }
 

@@ -18,7 +18,6 @@ function client(): OpenIDConnectClient
     $client->setRedirectURL(getenv('OIDC_REDIRECT_URI'));
     $client->addScope(explode(' ', getenv('OIDC_SCOPE')));
     $client->setCodeChallengeMethod('S256');
-    $client->setTokenEndpointAuthMethodsSupported(['client_secret_basic']);
     if (parse_url(getenv('OIDC_ISSUER'), PHP_URL_HOST) === 'localhost') { // only on this machine may the issuer be http
         $client->setHttpUpgradeInsecureRequests(false);
     }
