@@ -16,6 +16,8 @@ BENCH         := ./test/bench
 # Pinned, and fetched by the Go toolchain: nothing to install.
 GOLANGCI_LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
+HELM          := $(GO) run helm.sh/helm/v3/cmd/helm@v3.21.4
+
 # The program has no C in it. The race detector needs a C compiler, and asks for it where it is used.
 export CGO_ENABLED ?= 0
 
@@ -152,6 +154,11 @@ vet: need-go ## go vet
 .PHONY: lint
 lint: need-go ## golangci-lint, pinned; .golangci.yml says why each linter
 	$(GOLANGCI_LINT) run ./...
+
+.PHONY: helm-lint
+helm-lint: need-go ## lint and render the Helm chart with Helm itself, which takes some minutes to build the first time
+	$(HELM) lint --strict deploy/helm/cardea
+	$(HELM) template cardea deploy/helm/cardea --kube-version 1.30.0 --set ingress.enabled=true --set 'ingress.hosts={id.example.com}' --set serviceMonitor.enabled=true >/dev/null
 
 .PHONY: docs
 docs: ## links resolve, commands named in the documentation exist, no machine's paths in the tree

@@ -70,6 +70,10 @@ func (c *restoreCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return fmt.Errorf("read the root key: %w", err)
 	}
+	old, err := server.OldRootKeys(found.config)
+	if err != nil {
+		return err
+	}
 	logger := quiet(p.err)
 	database, keys := found.urls()
 	sets := server.Migrations()
@@ -78,7 +82,7 @@ func (c *restoreCommand) Run(ctx context.Context, p *program) error {
 	}
 	done, err := backup.Restore(ctx, backup.Restoration{
 		Folder: c.From, Keys: c.Keys, DatabaseURL: database, KeyStoreURL: keys,
-		Migrations: sets, StoreMigrations: server.KeyStoreMigrations(), Known: server.DevelopmentMigrations(), Root: root,
+		Migrations: sets, StoreMigrations: server.KeyStoreMigrations(), Known: server.DevelopmentMigrations(), Root: root, OldRoots: old,
 		Ledger: c.Ledger, Force: c.Force, Clock: clock.System(), Random: rand.Reader, Logger: logger,
 		Finish: func(ctx context.Context) error {
 			s, err := found.parts(ctx, logger)

@@ -48,7 +48,7 @@ func newMachine(t *testing.T, engine sqldb.Engine) *machine {
 		m.urls = [2]string{dbtest.URL(t, engine, nil), dbtest.URL(t, engine, nil)}
 	}
 	m.must("keys", "root", "generate", "--out", filepath.Join(folder, "root.key"))
-	text := fmt.Sprintf("listen: 127.0.0.1:0\ndata_dir: %s\nbase_url: http://localhost:9999\nroot_key: {file: %s}\ndatabase: {url: '%s'}\nkey_store: {url: '%s'}\nlog: {format: text}\n",
+	text := fmt.Sprintf("listen: 127.0.0.1:0\ndata_dir: %s\ndrain_delay: 0s\nbase_url: http://localhost:9999\nroot_key: {file: %s}\ndatabase: {url: '%s'}\nkey_store: {url: '%s'}\nlog: {format: text}\n",
 		folder, filepath.Join(folder, "root.key"), m.urls[0], m.urls[1])
 	if err := os.WriteFile(m.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -254,6 +254,19 @@ func TestCommands(t *testing.T) {
 				}
 				m.here("keys", "rotate", "--tenant", "shop", "--envelope")
 				m.here("keys", "rewrap")
+				if got := m.here("keys", "lookup", "--tenant", "shop"); !strings.Contains(got, "none is being replaced") {
+					t.Error(got)
+				}
+				for range 2 { // beginning again begins nothing
+					if got := m.here("keys", "rotate", "--tenant", "shop", "--lookup"); !strings.Contains(got, "announced: every server learns of the new key") {
+						t.Error(got)
+					}
+				}
+				if got := parse[lookupView](t, m.here("keys", "lookup", "--tenant", "shop", "--json")); got.Phase != "announced" || got.ReadyAt.IsZero() || got.Failed != 0 {
+					t.Errorf("%+v", got)
+				}
+				m.here("customer", "show", "ana@example.com", "--tenant", "shop")
+				m.fails(exitUsage, "--lookup", m.at("keys", "rotate", "--tenant", "shop", "--lookup", "--envelope")...)
 				m.fails(exitUsage, "--alg", m.at("keys", "rotate", "--tenant", "shop")...)
 				if got := m.here("customer", "erase", "ana@example.com", "--tenant", "shop"); got != ana.ID+" is erased.\n" {
 					t.Error(got)

@@ -124,3 +124,72 @@ func TestTheConfigurationOfTheGuideIsTaken(t *testing.T) {
 		}
 	}
 }
+
+// TestTheRootKeyIsReplacedAsTheGuideSays runs the commands of that section.
+func TestTheRootKeyIsReplacedAsTheGuideSays(t *testing.T) {
+	text, err := os.ReadFile("../../docs/production.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, found := strings.Cut(string(text), "### Replacing the root key\n")
+	section, _, ends := strings.Cut(section, "\n## ")
+	page := filepath.Join(t.TempDir(), "section.md")
+	if err := os.WriteFile(page, []byte(section), 0o600); err != nil || !found || !ends {
+		t.Fatalf("the section is not found: %v", err)
+	}
+	steps := documented(t, page)
+	if len(steps) != 3 {
+		t.Fatalf("the section has the commands %q", steps)
+	}
+	engines(t, func(t *testing.T, engine sqldb.Engine) {
+		m := newMachine(t, engine)
+		before, after := filepath.Join(m.folder, "root.key"), filepath.Join(m.folder, "root-2027.key")
+		m.here("tenant", "create", "--slug", "shop", "--name", "Shop")
+		m.here("customer", "create", "--tenant", "shop", "--email", "ana@example.com", "--verified", "--set", "given_name=Ana")
+		written, err := os.ReadFile(m.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		configure := func(roots string) {
+			t.Helper()
+			if err := os.WriteFile(m.config, []byte(strings.Replace(string(written), "root_key: {file: "+before+"}", roots, 1)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		reads := func() {
+			t.Helper()
+			if got := m.here("customer", "show", "--tenant", "shop", "ana@example.com"); !strings.Contains(got, "Ana") {
+				t.Error(got)
+			}
+		}
+
+		m.must(append(steps[0][:len(steps[0])-1:len(steps[0])-1], after)...)
+		configure("root_key: {file: " + after + "}")
+		m.fails(exitFailed, "old_root_keys.files", m.at("customer", "show", "--tenant", "shop", "ana@example.com")...)
+		m.fails(exitFailed, "old_root_keys.files", m.at("serve")...)
+
+		configure("root_key: {file: " + before + "}\nold_root_keys: {files: [" + after + "]}") // the first round of several nodes
+		reads()
+		configure("root_key: {file: " + after + "}\nold_root_keys: {files: [" + before + "]}")
+		reads()
+		m.here("customer", "create", "--tenant", "shop", "--email", "ben@example.com", "--verified")
+		if got := m.here(steps[2]...); !strings.Contains(got, "2 keys still stand under an old root key") || !strings.Contains(got, "old, needed ") {
+			t.Error(got)
+		}
+		m.here(steps[1]...)
+		got := m.here(steps[2]...)
+		if !strings.Contains(got, "Everything stands under the present root key") || !strings.Contains(got, "needed no more") {
+			t.Error(got)
+		}
+		if found := parse[[]rootView](t, m.here(append(steps[2], "--json")...)); len(found) != 2 || !found[0].Present || found[0].Keys != 2 || found[1].Keys != 0 || found[1].Present {
+			t.Errorf("%+v", found)
+		}
+		configure("root_key: {file: " + after + "}")
+		reads()
+		m.serve()
+		reads()
+		if found := parse[[]rootView](t, m.here(append(steps[2], "--json")...)); len(found) != 1 {
+			t.Errorf("%+v", found)
+		}
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/keyring"
@@ -19,6 +20,7 @@ type rotateKeysCommand struct {
 	output
 	Alg      string `placeholder:"ALG" xor:"what" required:"" help:"Replace the signing key of this algorithm: ES256, RS256 or EdDSA."`
 	Envelope bool   `xor:"what" required:"" help:"Replace the key that wraps the keys of the tenant's customers."`
+	Lookup   bool   `xor:"what" required:"" help:"Replace the key of the hashes that customers are found by."`
 }
 
 func (c *rotateKeysCommand) Run(ctx context.Context, p *program) error {
@@ -28,19 +30,69 @@ func (c *rotateKeysCommand) Run(ctx context.Context, p *program) error {
 	}
 	defer cl.end(p)
 	var done struct {
-		KID      string `json:"kid,omitempty"`
-		Envelope bool   `json:"envelope,omitempty"`
+		KID      string      `json:"kid,omitempty"`
+		Envelope bool        `json:"envelope,omitempty"`
+		Lookup   *lookupView `json:"lookup,omitempty"`
 	}
-	err = cl.call(ctx, http.MethodPost, pathTo("tenants", c.Tenant, "keys", "rotate"), nil, map[string]any{"alg": c.Alg, "envelope": c.Envelope}, &done)
+	err = cl.call(ctx, http.MethodPost, pathTo("tenants", c.Tenant, "keys", "rotate"), nil, map[string]any{"alg": c.Alg, "envelope": c.Envelope, "lookup": c.Lookup}, &done)
 	if err != nil {
 		return err
 	}
 	return c.show(p, done, func() error {
+		if c.Lookup {
+			return done.Lookup.print(p)
+		}
 		if c.Envelope {
 			return p.line("The tenant has a new key, which is used within 15 seconds. Servers then move its customers' keys to it; 'cardea keys rewrap' does so at once.")
 		}
 		return p.line("The key %s is published. Servers sign with it once every cached copy of the key set has run out.", done.KID)
 	})
+}
+
+type lookupView struct {
+	Phase     string    `json:"phase"`
+	StartedAt time.Time `json:"started_at,omitzero"`
+	ReadyAt   time.Time `json:"ready_at,omitzero"`
+	EndedAt   time.Time `json:"ended_at,omitzero"`
+	Rewritten int64     `json:"rewritten"`
+	Failed    int64     `json:"failed"`
+}
+
+func (v *lookupView) print(p *program) error {
+	if v.Phase == "none" {
+		return p.line("The tenant has one look-up key; none is being replaced.")
+	}
+	said := map[string]string{
+		"announced": "every server learns of the new key; both are known, the old one is used",
+		"rewriting": "identifiers are given hashes under the new key; they are found under both",
+		"clearing":  "the old key is gone; what stood under it is being deleted",
+	}[v.Phase]
+	if err := p.fields("phase", v.Phase+": "+said, "begun", when(v.StartedAt), "rewriting from", when(v.ReadyAt), "old key dropped", when(v.EndedAt),
+		"identifiers rewritten", strconv.FormatInt(v.Rewritten, 10)); err != nil {
+		return err
+	}
+	if v.Failed > 0 {
+		return p.line("%d identifiers could not be rewritten; the server's log says why, and tries again. The old key stays until all are.", v.Failed)
+	}
+	return p.line("Servers go on with it by themselves; 'cardea keys lookup' shows how far they are.")
+}
+
+type lookupCommand struct {
+	ofTenant
+	output
+}
+
+func (c *lookupCommand) Run(ctx context.Context, p *program) error {
+	cl, err := c.connect(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer cl.end(p)
+	var now lookupView
+	if err := cl.call(ctx, http.MethodGet, pathTo("tenants", c.Tenant, "keys", "lookup"), nil, nil, &now); err != nil {
+		return err
+	}
+	return c.show(p, now, func() error { return now.print(p) })
 }
 
 type keyView struct {
@@ -74,6 +126,56 @@ func (c *listKeysCommand) Run(ctx context.Context, p *program) error {
 			lines = append(lines, []string{k.KID, k.Alg, k.State, when(k.CreatedAt), when(k.ActiveAt), when(k.RetiredAt), when(k.GoneAt)})
 		}
 		return p.table("The tenant has no signing keys.", []string{"KID", "ALG", "STATE", "CREATED", "ACTIVE", "RETIRED", "GONE"}, lines)
+	})
+}
+
+type rootView struct {
+	ID         string `json:"id"`
+	Present    bool   `json:"present"`
+	Configured bool   `json:"configured"`
+	Keys       int64  `json:"keys"`
+}
+
+type showRootsCommand struct {
+	place
+	output
+}
+
+func (c *showRootsCommand) Run(ctx context.Context, p *program) error {
+	cl, err := c.connect(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer cl.end(p)
+	found, err := list[rootView](ctx, cl, pathTo("root-key"), nil, 0)
+	if err != nil {
+		return err
+	}
+	return c.show(p, found, func() error {
+		var lines [][]string
+		left := int64(0)
+		for _, root := range found {
+			use := "old, needed no more"
+			switch {
+			case root.Present:
+				use = "present"
+			case !root.Configured:
+				use = "not configured here"
+			case root.Keys > 0:
+				use = "old, needed"
+			}
+			if !root.Present {
+				left += root.Keys
+			}
+			lines = append(lines, []string{root.ID, use, strconv.FormatInt(root.Keys, 10)})
+		}
+		if err := p.table("", []string{"ROOT KEY", "USE", "TENANTS' KEYS UNDER IT"}, lines); err != nil {
+			return err
+		}
+		if left > 0 {
+			return p.line("%d keys still stand under an old root key. Servers move them within a minute; 'cardea keys rewrap' does so at once.", left)
+		}
+		return p.line("Everything stands under the present root key: old_root_keys may go from the configuration. Backups from before need the old one.")
 	})
 }
 

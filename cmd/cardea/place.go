@@ -148,7 +148,7 @@ func (i *installation) assemble(ctx context.Context, logger *slog.Logger) (*serv
 // parts makes every part, whatever a restore has left.
 func (i *installation) parts(ctx context.Context, logger *slog.Logger) (*server.Server, error) {
 	return server.Assemble(ctx, server.Environment{
-		Config: i.config, Clock: clock.System(), Random: rand.Reader, Logger: logger, Development: i.development,
+		Config: i.config, Clock: clock.System(), Random: rand.Reader, Logger: logger, Development: i.development, Release: release(),
 	})
 }
 
@@ -186,8 +186,8 @@ func adminHandler(s *server.Server) (http.Handler, error) {
 		return nil, fmt.Errorf("read the root key: %w", err)
 	}
 	return adminapi.New(adminapi.Options{
-		DB: s.DB, KeyStore: s.KeyStore, Ring: s.Ring, Log: s.Log, Tenants: s.Tenants, Applications: s.Applications, Directory: s.Directory,
-		Sessions: s.Sessions, Grants: s.Grants, SigningKeys: s.SigningKeys, BaseURL: s.Config.BaseURL, RootID: root.ID(), Release: release(),
+		DB: s.DB, KeyStore: s.KeyStore, Ring: s.Ring, Log: s.Log, Budgets: s.Budgets, Tenants: s.Tenants, Applications: s.Applications, Directory: s.Directory,
+		Sessions: s.Sessions, Grants: s.Grants, SigningKeys: s.SigningKeys, Outbox: s.Outbox, CheckTheme: s.Pages.CheckTheme, BaseURL: s.Config.BaseURL, RootID: root.ID(), Release: release(),
 		Clock: s.Clock, Random: s.Random, Logger: s.Logger,
 	}), nil
 }

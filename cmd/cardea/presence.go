@@ -157,6 +157,7 @@ type eventView struct {
 	Actor    string          `json:"actor"`
 	Request  string          `json:"request,omitempty"`
 	Data     json.RawMessage `json:"data"`
+	Operator json.RawMessage `json:"operator,omitempty"`
 }
 
 type listEventsCommand struct {

@@ -34,8 +34,11 @@ type commands struct {
 	Init initCommand `cmd:"" help:"Make a brand and its first application, and print a .env for it."`
 
 	Tenant struct {
-		Create createTenantCommand `cmd:"" help:"Make a tenant."`
-		List   listTenantsCommand  `cmd:"" help:"List the tenants."`
+		Create  createTenantCommand  `cmd:"" help:"Make a tenant."`
+		List    listTenantsCommand   `cmd:"" help:"List the tenants."`
+		Theme   themeCommand         `cmd:"" help:"Give a tenant's brand a look."`
+		Suspend suspendTenantCommand `cmd:"" help:"Shut a tenant: nobody signs in, and none of its tokens are good."`
+		Resume  suspendTenantCommand `cmd:"" help:"Open a suspended tenant again."`
 	} `cmd:"" help:"Tenants: customer bases with an issuer each."`
 	Settings struct {
 		Show  showSettingsCommand  `cmd:"" help:"Print a tenant's settings as JSON, to be edited and applied."`
@@ -47,14 +50,19 @@ type commands struct {
 		Secret rotateSecretCommand      `cmd:"" help:"Give an application a new secret, which is printed once."`
 	} `cmd:"" aliases:"app" help:"Applications: clients of the protocols."`
 	Customer struct {
-		Create   createCustomerCommand `cmd:"" help:"Make an account. The customer chooses the password."`
-		Show     showCustomerCommand   `cmd:"" help:"Show a customer."`
-		Profile  profileCommand        `cmd:"" help:"Change a customer's profile."`
-		Lock     statusCommand         `cmd:"" help:"Lock a customer out for safety; all sessions and tokens end."`
-		Unlock   statusCommand         `cmd:"" help:"Let a locked customer in again."`
-		Suspend  statusCommand         `cmd:"" help:"Suspend a customer; all sessions and tokens end."`
-		Activate statusCommand         `cmd:"" help:"Let a suspended customer in again."`
-		Erase    eraseCommand          `cmd:"" help:"Erase a customer for good. This cannot be undone, not by a restore either."`
+		Create     createCustomerCommand `cmd:"" help:"Make an account. The customer chooses the password."`
+		Show       showCustomerCommand   `cmd:"" help:"Show a customer."`
+		Profile    profileCommand        `cmd:"" help:"Change a customer's profile."`
+		Lock       statusCommand         `cmd:"" help:"Lock a customer out for safety; all sessions and tokens end."`
+		Unlock     statusCommand         `cmd:"" help:"Let a locked customer in again, and forget the wrong guesses that were counted, whether or not he is locked."`
+		Suspend    statusCommand         `cmd:"" help:"Suspend a customer; all sessions and tokens end."`
+		Activate   statusCommand         `cmd:"" help:"Let a suspended customer in again."`
+		Identifier struct {
+			Add    addIdentifierCommand    `cmd:"" help:"Give a customer another identifier."`
+			Verify verifyIdentifierCommand `cmd:"" help:"Record that an identifier is known to be the customer's; from then on it finds the customer."`
+			Remove removeIdentifierCommand `cmd:"" help:"Take an identifier from a customer."`
+		} `cmd:"" help:"Identifiers of a customer."`
+		Erase eraseCommand `cmd:"" help:"Erase a customer for good. This cannot be undone, not by a restore either."`
 	} `cmd:"" help:"Customers, by id or by a verified identifier."`
 	Session struct {
 		List   listSessionsCommand  `cmd:"" help:"List a customer's sessions."`
@@ -67,13 +75,21 @@ type commands struct {
 	Event struct {
 		List listEventsCommand `cmd:"" help:"List what happened in a tenant, the newest first."`
 	} `cmd:"" help:"Events: what happened."`
+	Message struct {
+		List listMessagesCommand `cmd:"" help:"List the messages of the last seven days that could not be delivered, the newest first."`
+	} `cmd:"" help:"Messages to customers."`
+	Breached struct {
+		Build buildBreachedCommand `cmd:"" help:"Make the list of breached passwords smaller and faster to read, for breached_passwords_file."`
+	} `cmd:"" help:"The list of breached passwords."`
 	Keys struct {
-		Rotate rotateKeysCommand `cmd:"" help:"Replace a tenant's signing key, or the key that its customers' keys are wrapped with."`
+		Rotate rotateKeysCommand `cmd:"" help:"Replace a tenant's signing key, the key that its customers' keys are wrapped with, or that of the hashes they are found by."`
 		List   listKeysCommand   `cmd:"" help:"List a tenant's signing keys."`
+		Lookup lookupCommand     `cmd:"" help:"Show how far the replacement of a tenant's look-up key has come."`
 		Rewrap rewrapCommand     `cmd:"" help:"Move all keys to the present root key and the present keys of their tenants."`
 		Ledger ledgerCommand     `cmd:"" help:"Export the erasure ledger, to be kept for as long as any backup."`
 		Root   struct {
 			Generate generateRootCommand `cmd:"" help:"Make a root key in a new file."`
+			Show     showRootsCommand    `cmd:"" help:"Tell which root keys are needed, and what each still wraps."`
 		} `cmd:"" help:"The root key."`
 	} `cmd:"" help:"Keys."`
 

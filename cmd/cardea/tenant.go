@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -87,6 +88,62 @@ func (c *listTenantsCommand) Run(ctx context.Context, p *program) error {
 			lines = append(lines, []string{t.ID, t.Slug, t.Name, t.Issuer, yes(t.Suspended)})
 		}
 		return p.table("There are no tenants.", []string{"TENANT", "SLUG", "NAME", "ISSUER", "SUSPENDED"}, lines)
+	})
+}
+
+type themeCommand struct {
+	ofTenant
+	output
+	Name string `xor:"what" required:"" placeholder:"THEME" help:"A theme that is built in: cardea or olive-and-thyme."`
+	File string `xor:"what" required:"" short:"f" placeholder:"FILE" help:"File with a theme of the brand's own, in YAML or JSON; - is standard input. What it leaves out is as in the theme cardea."`
+}
+
+func (c *themeCommand) Run(ctx context.Context, p *program) error {
+	var theme any = c.Name
+	if c.File != "" {
+		text, err := p.read(c.File)
+		if err != nil {
+			return err
+		}
+		if theme, err = asJSON(text); err != nil {
+			return fmt.Errorf("%s: %w", c.File, err)
+		}
+	}
+	cl, err := c.connect(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer cl.end(p)
+	var changed tenantView
+	if err := cl.call(ctx, http.MethodPut, pathTo("tenants", c.Tenant, "theme"), nil, theme, &changed); err != nil {
+		return err
+	}
+	return c.show(p, changed, func() error { return p.line("The brand %s has its new look.", changed.Brand) })
+}
+
+// suspendTenantCommand is tenant suspend and resume: the last word of the
+// command is the act.
+type suspendTenantCommand struct {
+	ofTenant
+	output
+}
+
+func (c *suspendTenantCommand) Run(ctx context.Context, p *program, parsed *kong.Context) error {
+	cl, err := c.connect(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer cl.end(p)
+	act := strings.Fields(parsed.Command())[1]
+	var now tenantView
+	if err := cl.call(ctx, http.MethodPost, pathTo("tenants", c.Tenant, act), nil, nil, &now); err != nil {
+		return err
+	}
+	return c.show(p, now, func() error {
+		if now.Suspended {
+			return p.line("%s is suspended: nobody signs in, and none of its tokens are good.", now.Slug)
+		}
+		return p.line("%s is open.", now.Slug)
 	})
 }
 

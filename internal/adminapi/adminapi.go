@@ -14,17 +14,21 @@
 package adminapi
 
 import (
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/backup"
+	"github.com/cardea-id/cardea/internal/budget"
 	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
 	"github.com/cardea-id/cardea/internal/grant"
+	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/notify"
 	"github.com/cardea-id/cardea/internal/problem"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/signingkey"
@@ -43,15 +47,18 @@ type Options struct {
 	KeyStore     *sqldb.DB
 	Ring         *keyring.Ring
 	Log          *event.Log
+	Budgets      *budget.Budgets
 	Tenants      *tenant.Store
 	Applications *application.Store
 	Directory    *customer.Directory
 	Sessions     *session.Sessions
 	Grants       *grant.Grants
 	SigningKeys  *signingkey.Keys
-	BaseURL      string // where tenants without a host of their own are served
-	RootID       string // of the root key, to be noted in backups
-	Release      string // of the program
+	Outbox       *notify.Outbox
+	CheckTheme   func(json.RawMessage) error // says what is wrong with a brand's theme
+	BaseURL      string                      // where tenants without a host of their own are served
+	RootID       string                      // of the root key, to be noted in backups
+	Release      string                      // of the program
 	Clock        clock.Clock
 	Random       io.Reader
 	Logger       *slog.Logger
@@ -80,9 +87,14 @@ func (a *api) routes() []route {
 		{"GET " + ofTenant, a.showTenant},
 		{"GET " + ofTenant + "/settings", a.showSettings},
 		{"PUT " + ofTenant + "/settings", a.applySettings},
+		{"PUT " + ofTenant + "/theme", a.setTheme},
+		{"POST " + ofTenant + "/suspend", a.setSuspended(true)},
+		{"POST " + ofTenant + "/resume", a.setSuspended(false)},
 		{"GET " + ofTenant + "/events", a.listEvents},
+		{"GET " + ofTenant + "/undelivered", a.listUndelivered},
 		{"GET " + ofTenant + "/keys", a.listKeys},
 		{"POST " + ofTenant + "/keys/rotate", a.rotateKeys},
+		{"GET " + ofTenant + "/keys/lookup", a.showLookup},
 
 		{"GET " + ofTenant + "/applications", a.listApplications},
 		{"POST " + ofTenant + "/applications", a.createApplication},
@@ -93,8 +105,11 @@ func (a *api) routes() []route {
 		{"POST " + ofTenant + "/customers", a.createCustomer},
 		{"GET " + ofCustomer, a.showCustomer},
 		{"PUT " + ofCustomer + "/profile", a.setProfile},
+		{"POST " + ofCustomer + "/identifiers", a.addIdentifier},
+		{"POST " + ofCustomer + "/identifiers/{identifier}/verify", a.verifyIdentifier},
+		{"DELETE " + ofCustomer + "/identifiers/{identifier}", a.removeIdentifier},
 		{"POST " + ofCustomer + "/lock", a.setStatus(customer.Locked)},
-		{"POST " + ofCustomer + "/unlock", a.setStatus(customer.Active, customer.Locked)},
+		{"POST " + ofCustomer + "/unlock", a.unlock},
 		{"POST " + ofCustomer + "/suspend", a.setStatus(customer.Suspended)},
 		{"POST " + ofCustomer + "/activate", a.setStatus(customer.Active, customer.Suspended)},
 		{"POST " + ofCustomer + "/erase", a.eraseCustomer},
@@ -104,6 +119,7 @@ func (a *api) routes() []route {
 		{"GET " + ofCustomer + "/grants", a.listGrants},
 		{"DELETE " + ofCustomer + "/grants/{application}", a.revokeGrant},
 
+		{"GET /v1/root-key", a.showRoots},
 		{"POST /v1/root-key/rewrap", a.rewrap},
 		{"GET /v1/erasure-ledger", a.erasureLedger},
 		{"POST /v1/backup", a.backUp},
@@ -116,6 +132,9 @@ func New(o Options) http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range a.routes() {
 		mux.HandleFunc(r.pattern, func(w http.ResponseWriter, req *http.Request) {
+			request := id.New[id.Request](a.Clock.Now(), a.Random)
+			req = req.WithContext(id.WithRequest(req.Context(), request))
+			w.Header().Set("X-Request-Id", string(request))
 			w.Header().Set("Cache-Control", "no-store")
 			w.Header().Set("X-Content-Type-Options", "nosniff")
 			if err := r.handle(w, req); err != nil {

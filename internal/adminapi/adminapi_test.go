@@ -10,9 +10,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/server/servertest"
+	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 const (
@@ -274,9 +276,15 @@ func TestStatus(t *testing.T) {
 			if shown := o.json(o.must(200, get, one, nil)); shown["status"] != act.status || shown["reason"] != "asked" {
 				t.Errorf("%v", shown)
 			}
+			if told := o.items("/v1/tenants/shop/events?type=customer.status.changed&customer=" + string(who)); len(told) != 1 || fmt.Sprint(told[0]["operator"]) != "map[reason:asked]" {
+				t.Errorf("%v", told)
+			}
 			o.must(200, post, one+"/"+act.shut, nil) // again does nothing
-			wrong := map[string]string{"unlock": "activate", "activate": "unlock"}[act.open]
-			o.must(409, post, one+"/"+wrong, nil)
+			if act.shut == "lock" {
+				o.must(409, post, one+"/activate", nil)
+			} else if now := o.json(o.must(200, post, one+"/unlock", nil)); now["status"] != "suspended" {
+				t.Errorf("to unlock who is suspended leaves him %v", now)
+			}
 			o.must(200, post, one+"/"+act.open, nil)
 			if app.Active(i, tokens.Access) {
 				t.Errorf("%s: old tokens are good again", act.open)
@@ -294,6 +302,49 @@ func TestStatus(t *testing.T) {
 			o.must(410, put, one+"/profile", object{"revision": 1, "profile": object{}})
 			if len(o.items(one+"/sessions"))+len(o.items(one+"/grants")) != 0 {
 				t.Error("something is left of who was erased")
+			}
+		}
+	})
+}
+
+// TestUnlockForgetsGuesses: who unlocks an account opens it to its owner, in
+// any browser, whether it was locked or strangers had guessed too often.
+func TestUnlockForgetsGuesses(t *testing.T) {
+	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
+		o := operate(t, i)
+		shop := i.Tenant("shop", func(s *tenant.Settings) { s.Limits.PasswordPerHour, s.Limits.PasswordTotal = 3, 5 })
+		app := i.Application(shop, func(s *application.Settings) { s.FirstParty = true })
+		for _, status := range []string{"active", "lock"} {
+			email := status + "@example.com"
+			who := i.Customer(shop, email, password)
+			one := "/v1/tenants/shop/customers/" + string(who)
+			page := func(b *servertest.Browser) *servertest.Page {
+				return b.Answer(b.Get(app.URL(i, app.Authorize(nil))), url.Values{"identifier": {email}})
+			}
+			for range 3 {
+				b := i.Browser()
+				p := page(b)
+				for range 4 {
+					b.Answer(p, url.Values{"password": {"wrong-password-of-mine"}})
+				}
+				i.Clock.Advance(61 * time.Minute)
+			}
+			b := i.Browser()
+			if p := b.Answer(page(b), url.Values{"password": {password}}); p.Location != nil {
+				t.Fatal("guesses have no end")
+			}
+			if status == "lock" {
+				o.must(200, post, one+"/lock", nil)
+			}
+			if now := o.json(o.must(200, post, one+"/unlock", object{"reason": "called us"})); now["status"] != "active" {
+				t.Errorf("%v", now)
+			}
+			b = i.Browser()
+			if p := b.Answer(page(b), url.Values{"password": {password}}); p.Location == nil || !p.Location.Query().Has("code") {
+				t.Errorf("%s: after it was unlocked the owner is answered %d %s", status, p.Status, servertest.Text(p.Body))
+			}
+			if cleared := o.items("/v1/tenants/shop/events?customer=" + string(who) + "&type=customer.limits.cleared"); len(cleared) != 1 {
+				t.Errorf("%s: on record are %v", status, cleared)
 			}
 		}
 	})
@@ -357,7 +408,7 @@ func TestKeysAndEvents(t *testing.T) {
 			t.Errorf("%s", after.Text)
 		}
 		o.must(200, post, "/v1/tenants/shop/keys/rotate", object{"envelope": true})
-		for _, body := range []object{{}, {"alg": "HS256"}, {"alg": "none"}, {"alg": "ES256", "envelope": true}} {
+		for _, body := range []object{{}, {"alg": "HS256"}, {"alg": "none"}, {"alg": "ES256", "envelope": true}, {"lookup": true, "envelope": true}, {"lookup": true, "alg": "ES256"}} {
 			o.must(422, post, "/v1/tenants/shop/keys/rotate", body)
 		}
 		for n := 0; ; n++ {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/event"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/problem"
@@ -264,47 +265,86 @@ type statusView struct {
 // sessions and lineages with it.
 func (a *api) setStatus(status customer.Status, from ...customer.Status) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if _, err := parameters(r); err != nil {
-			return err
-		}
-		t, c, err := a.customerOf(r)
-		if err != nil {
-			return err
-		}
-		var wanted changedStatus
-		if err := decode(w, r, &wanted); err != nil {
-			return err
-		}
-		if len(wanted.Reason) > maxReason {
-			return problem.InvalidInput(problem.Field{Pointer: "/reason", Detail: fmt.Sprintf("has %d bytes at most", maxReason)})
-		}
-		ended := 0
-		err = a.DB.Write(r.Context(), func(tx *sqldb.Tx) error {
-			ended = 0
-			state, err := a.Directory.Hold(tx, t.ID, c)
+		return a.act(w, r, status, func(tx *sqldb.Tx, t id.Tenant, c id.Customer, change customer.StatusChange) (statusView, error) {
+			state, err := a.Directory.Hold(tx, t, c)
 			if err != nil {
-				return err
+				return statusView{}, err
 			}
 			if len(from) > 0 && state.Status != status && !slices.Contains(from, state.Status) {
-				return fmt.Errorf("%w: it is %s", customer.ErrNotAllowed, state.Status)
+				return statusView{}, fmt.Errorf("%w: it is %s", customer.ErrNotAllowed, state.Status)
 			}
-			if _, err := a.Directory.ChangeStatus(tx, t.ID, c, status, wanted.Reason, Operator); err != nil {
-				return err
+			if _, err := a.Directory.ChangeStatus(tx, change); err != nil {
+				return statusView{}, err
 			}
+			now := statusView{ID: c, Status: status}
 			if status.MayUseTokens() {
-				return nil
+				return now, nil
 			}
-			ended, err = a.Sessions.EndAll(tx, t.ID, c, "", session.Secured, Operator)
-			return err
+			now.Sessions, err = a.Sessions.EndAll(tx, t, c, "", session.Secured, Operator)
+			return now, err
 		})
-		if errors.Is(err, customer.ErrNotAllowed) {
-			return problem.Conflict("The customer's present status does not take this: only who is locked is unlocked, only who is suspended is activated, and who was erased stays so. Nothing was changed.").Because(err)
-		}
-		if err != nil {
-			return err
-		}
-		return respond(w, http.StatusOK, statusView{c, status, ended})
 	}
+}
+
+// unlock lets a locked customer in again and forgets all wrong guesses and sent
+// messages that were counted, whatever the status: an account is shut to
+// guessing without being locked. One who is suspended stays so.
+func (a *api) unlock(w http.ResponseWriter, r *http.Request) error {
+	return a.act(w, r, customer.Active, func(tx *sqldb.Tx, t id.Tenant, c id.Customer, change customer.StatusChange) (statusView, error) {
+		state, err := a.Directory.Hold(tx, t, c)
+		if err != nil {
+			return statusView{}, err
+		}
+		if state.Status == customer.Erased {
+			return statusView{}, fmt.Errorf("%w: it is %s", customer.ErrNotAllowed, state.Status)
+		}
+		now := statusView{ID: c, Status: state.Status}
+		if state.Status == customer.Locked {
+			now.Status = customer.Active
+			if _, err := a.Directory.ChangeStatus(tx, change); err != nil {
+				return statusView{}, err
+			}
+		}
+		if err := a.Budgets.Clear(tx, t, c); err != nil {
+			return statusView{}, err
+		}
+		return now, a.Log.Append(tx, event.Event{Tenant: t, Customer: c, Type: "customer.limits.cleared", Actor: Operator})
+	})
+}
+
+// act does something to a customer in one transaction, which may change his
+// status to the given one for the reason that was told.
+func (a *api) act(w http.ResponseWriter, r *http.Request, status customer.Status, do func(tx *sqldb.Tx, t id.Tenant, c id.Customer, change customer.StatusChange) (statusView, error)) error {
+	if _, err := parameters(r); err != nil {
+		return err
+	}
+	t, c, err := a.customerOf(r)
+	if err != nil {
+		return err
+	}
+	var wanted changedStatus
+	if err := decode(w, r, &wanted); err != nil {
+		return err
+	}
+	if len(wanted.Reason) > maxReason {
+		return problem.InvalidInput(problem.Field{Pointer: "/reason", Detail: fmt.Sprintf("has %d bytes at most", maxReason)})
+	}
+	change, err := a.Directory.PrepareStatus(r.Context(), t.ID, c, status, wanted.Reason, Operator)
+	if err != nil {
+		return err
+	}
+	var now statusView
+	err = a.DB.Write(r.Context(), func(tx *sqldb.Tx) (err error) {
+		now, err = do(tx, t.ID, c, change)
+		return err
+	})
+	if errors.Is(err, customer.ErrNotAllowed) {
+		return problem.Conflict("The customer's present status does not take this: only who is suspended is activated, and who was erased stays so. Nothing was changed.").Because(err)
+	}
+	if err != nil {
+		return err
+	}
+	return respond(w, http.StatusOK, now)
 }
 
 // eraseCustomer destroys a customer for good. It may be repeated.

@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -8,7 +9,15 @@ import (
 	"github.com/cardea-id/cardea/internal/id"
 )
 
-// listEvents lists what happened in a tenant. The personal parts stay sealed.
+// eventView is an event as it is answered. Customers' personal parts stay
+// sealed; what an operator said of an act, which the tenant's key seals, is
+// shown to operators.
+type eventView struct {
+	event.Record
+	Operator json.RawMessage `json:"operator,omitempty"`
+}
+
+// listEvents lists what happened in a tenant.
 func (a *api) listEvents(w http.ResponseWriter, r *http.Request) error {
 	t, err := a.tenantOf(r)
 	if err != nil {
@@ -47,9 +56,19 @@ func (a *api) listEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer := page[event.Record]{Items: found, Next: next(found, limit, func(e event.Record) string { return string(e.ID) })}
-	if answer.Items == nil {
-		answer.Items = []event.Record{}
+	keys, err := a.Ring.Tenant(r.Context(), t.ID)
+	if err != nil {
+		return err
+	}
+	answer := page[eventView]{Items: []eventView{}, Next: next(found, limit, func(e event.Record) string { return string(e.ID) })}
+	for _, e := range found {
+		view := eventView{Record: e}
+		if e.Personal != nil && e.Personal.Holder == "" {
+			if view.Operator, err = e.Personal.Open(keys); err != nil {
+				return err
+			}
+		}
+		answer.Items = append(answer.Items, view)
 	}
 	return respond(w, http.StatusOK, answer)
 }

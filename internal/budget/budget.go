@@ -2,7 +2,7 @@
 // be tried and a message sent.
 //
 // A budget belongs to a subject: a customer, one of a customer's devices, or,
-// where no customer is known, one of 2^20 buckets of strangers. What is to be
+// where no customer is known, one of 2^20 buckets. What is to be
 // tried or sent is first taken, before anything is hashed or sent; a take is
 // one write transaction and, for customers and strangers alike, one upsert, so
 // that both cost the same. However many nodes take at once, no more are allowed
@@ -10,10 +10,15 @@
 // rolled back, and so writes nothing.
 //
 // Two limits hold side by side. Per window: a window begins with the first take
-// and is counted anew once it is over. Total: how many may fail in a row; only
-// a success (Settle) or Clear begins it again. Takes from a device count
-// against a window of the device's own, so that strangers who guess at an
-// account do not lock out its owner, and against the customer's total.
+// and is counted anew once it is over. Total: how many of a customer's may fail
+// in a row; only a success (Settle) or Clear begins it again. Buckets have no
+// total: they belong to nobody who could begin it again.
+//
+// Takes from a device count against a window of the device's own, and against
+// the customer's total, of which a part is reserved for devices: strangers who
+// guess at an account lock out its owner neither for an hour nor for good. When
+// strangers have used up their part of the total, their takes are Void: counted
+// in the window as ever, so that nobody sees a difference, and good for nothing.
 //
 // The package does not know what is tried or what follows from a refusal; a
 // caller that is told Crossed appends the event.
@@ -26,6 +31,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/clock"
@@ -44,18 +50,34 @@ const (
 	Password = "password" // guesses at a password
 	Code     = "code"     // guesses at a short code
 	Send     = "send"     // messages sent
+	Hash     = "hash"     // new passwords hashed
 )
 
 // Limit is how much may be taken.
 type Limit struct {
 	Window    time.Duration // above 0
 	PerWindow int           // at least 1
-	Total     int           // takes in a row without a success; 0: no limit, and not counted
+	Total     int           // a customer's takes in a row without a success; 0: no limit, and not counted
+	Reserve   int           // how many of Total are kept for the customer's devices
+}
+
+// strangers is how much of the total may be taken without a device. Where there
+// is a reserve, one more is kept: Take counts it to mark that strangers have
+// used up theirs.
+func (l Limit) strangers() int {
+	if l.Reserve == 0 {
+		return l.Total
+	}
+	return max(1, l.Total-l.Reserve-1)
 }
 
 // Verdict is the answer to a take.
 type Verdict struct {
 	Allowed bool
+	// Void is true for an allowed take that must come to nothing: the caller
+	// answers as if what is tried were wrong, whatever it is. Only a success on
+	// another way or Clear ends that.
+	Void bool
 	// Crossed is true for the one take of a window that uses its last, and for
 	// the one take that uses the last of the total.
 	Crossed bool
@@ -65,6 +87,15 @@ type Verdict struct {
 	// Exhausted says that the total is used up: no time will bring room, only
 	// a success on another way or Clear.
 	Exhausted bool
+
+	receipt receipt
+}
+
+// receipt is what Refund needs to know of a take.
+type receipt struct {
+	windowEnd time.Time
+	counted   bool // whether it counts in the customer's total
+	round     int  // of that total
 }
 
 // buckets is how many counters all strangers of a tenant share: enough that an
@@ -76,6 +107,7 @@ const buckets = 1 << 20
 type Subject struct {
 	key    string // the customer's id, or the name of a bucket
 	device id.Device
+	bucket bool
 }
 
 // Known is a customer.
@@ -90,47 +122,52 @@ func Device(customer id.Customer, device id.Device) Subject {
 }
 
 // Stranger is whoever has the handle (an address, a user name) of this keyed
-// hash, and some others that share the bucket.
+// hash, and some others that share the bucket. No total holds for a stranger.
 func Stranger(handleHash []byte) Subject {
 	if len(handleHash) == 0 {
 		return Subject{}
 	}
 	sum := sha256.Sum256(handleHash)
-	return Subject{key: fmt.Sprintf("bucket_%05x", binary.BigEndian.Uint32(sum[:])%buckets)}
+	return Subject{key: fmt.Sprintf("bucket_%05x", binary.BigEndian.Uint32(sum[:])%buckets), bucket: true}
 }
 
 // Budgets takes from budgets. It is safe for concurrent use.
 type Budgets struct {
 	db    *sqldb.DB
 	clock clock.Clock
+
+	refused atomic.Int64
 }
+
+// Refused is how many takes this node has refused since its start.
+func (b *Budgets) Refused() int64 { return b.refused.Load() }
 
 // New makes Budgets over a database that holds Migrations.
 func New(db *sqldb.DB, clock clock.Clock) *Budgets { return &Budgets{db: db, clock: clock} }
 
-// take counts one if both limits have room. A row whose window is over begins
-// a new one. $5 now, $6 end of a new window, $7 what is added to used,
-// $8 to total, $9 per window, $10 total.
+// take counts one in a row's window if that has room; a row whose window is over
+// begins a new one. It counts in the total up to one more than $8: a total above
+// $8 says that this take was not among the first $8. $5 now, $6 end of a new
+// window, $7 per window.
 const take = `
 INSERT INTO budget (tenant, subject, device, kind, window_end, used, met, total)
-VALUES ($1, $2, $3, $4, CAST($6 AS BIGINT), CAST($7 AS BIGINT),
-	CASE WHEN CAST($7 AS BIGINT) = CAST($9 AS BIGINT) THEN 1 ELSE 0 END, CAST($8 AS BIGINT))
+VALUES ($1, $2, $3, $4, CAST($6 AS BIGINT), 1, CASE WHEN CAST($7 AS BIGINT) = 1 THEN 1 ELSE 0 END,
+	CASE WHEN CAST($8 AS BIGINT) > 0 THEN 1 ELSE 0 END)
 ON CONFLICT (tenant, subject, device, kind) DO UPDATE SET
 	window_end = CASE WHEN budget.window_end <= CAST($5 AS BIGINT) THEN CAST($6 AS BIGINT) ELSE budget.window_end END,
-	used = CAST($7 AS BIGINT) + CASE WHEN budget.window_end <= CAST($5 AS BIGINT) THEN 0 ELSE budget.used END,
+	used = 1 + CASE WHEN budget.window_end <= CAST($5 AS BIGINT) THEN 0 ELSE budget.used END,
 	met = CASE WHEN budget.window_end <= CAST($5 AS BIGINT) THEN 0 ELSE budget.met END
-		+ CASE WHEN CAST($7 AS BIGINT) > 0 AND CAST($9 AS BIGINT) = CAST($7 AS BIGINT)
-			+ CASE WHEN budget.window_end <= CAST($5 AS BIGINT) THEN 0 ELSE budget.used END THEN 1 ELSE 0 END,
-	total = budget.total + CAST($8 AS BIGINT)
-WHERE (CAST($7 AS BIGINT) = 0 OR budget.window_end <= CAST($5 AS BIGINT) OR budget.used < CAST($9 AS BIGINT))
-	AND (CAST($10 AS BIGINT) = 0 OR budget.total < CAST($10 AS BIGINT))
-RETURNING window_end, used, met, total`
+		+ CASE WHEN CAST($7 AS BIGINT) = 1 + CASE WHEN budget.window_end <= CAST($5 AS BIGINT) THEN 0 ELSE budget.used END THEN 1 ELSE 0 END,
+	total = budget.total + CASE WHEN CAST($8 AS BIGINT) > 0 AND budget.total <= CAST($8 AS BIGINT) THEN 1 ELSE 0 END
+WHERE budget.window_end <= CAST($5 AS BIGINT) OR budget.used < CAST($7 AS BIGINT)
+RETURNING window_end, used, met, total, round`
 
-// row is what take returns of a row.
-type row struct {
-	windowEnd        time.Time
-	used, met, total int
-}
+// takeTotal counts one of a device in the total $4 of its customer, if that has
+// room. It opens no window.
+const takeTotal = `
+INSERT INTO budget (tenant, subject, device, kind, window_end, used, met, total) VALUES ($1, $2, '', $3, 0, 0, 0, 1)
+ON CONFLICT (tenant, subject, device, kind) DO UPDATE SET total = budget.total + 1 WHERE budget.total < CAST($4 AS BIGINT)
+RETURNING total, round`
 
 var errRefused = errors.New("refused")
 
@@ -141,117 +178,135 @@ func (b *Budgets) Take(ctx context.Context, tenant id.Tenant, kind string, s Sub
 	if err := valid(tenant, kind, s); err != nil {
 		return Verdict{}, err
 	}
-	if l.Window < time.Microsecond || l.PerWindow < 1 || l.Total < 0 {
+	if l.Window < time.Microsecond || l.PerWindow < 1 || l.Total < 0 || l.Reserve < 0 {
 		return Verdict{}, fmt.Errorf("budget: %+v is not a limit", l)
+	}
+	if s.bucket {
+		l.Total = 0
 	}
 	now := b.clock.Now()
 	var v Verdict
 	err := b.db.Write(ctx, func(tx *sqldb.Tx) error {
 		v = Verdict{Allowed: true}
-		counted := 0 // of the customer's total, by this transaction
-		if s.device != "" && l.Total > 0 {
+		strangers := 0
+		switch {
+		case l.Total > 0 && s.device == "":
+			strangers = l.strangers()
+		case l.Total > 0:
 			// The customer's row comes first for every device, so that no two
 			// takes wait for each other.
-			whole, found, err := takeRow(tx, tenant, kind, Subject{key: s.key}, now, 0, 1, l)
-			if err != nil || !found {
-				return refusal(tx, &v, tenant, kind, s, now, l, 0, err)
+			total := 0
+			err := tx.QueryRow(takeTotal, tenant, s.key, kind, l.Total).Scan(&total, &v.receipt.round)
+			if errors.Is(err, sqldb.ErrNoRows) {
+				v = Verdict{Exhausted: true}
+				return errRefused
 			}
-			v.note(whole, l, 0, 1)
-			counted = 1
+			if err != nil {
+				return err
+			}
+			v.receipt.counted = true
+			v.Exhausted = total == l.Total
+			v.Crossed = v.Exhausted
 		}
-		count := 0
-		if s.device == "" && l.Total > 0 {
-			count = 1
+		var used, met, total, round int
+		err := tx.QueryRow(take, tenant, s.key, s.device, kind, now, now.Add(l.Window), l.PerWindow, strangers).
+			Scan(&v.receipt.windowEnd, &used, &met, &total, &round)
+		if errors.Is(err, sqldb.ErrNoRows) {
+			return refusal(tx, &v, tenant, kind, s)
 		}
-		got, found, err := takeRow(tx, tenant, kind, s, now, 1, count, l)
-		if err != nil || !found {
-			return refusal(tx, &v, tenant, kind, s, now, l, counted, err)
+		if err != nil {
+			return err
 		}
-		v.note(got, l, 1, count)
+		if used >= l.PerWindow {
+			v.Until = v.receipt.windowEnd
+			v.Crossed = v.Crossed || met == 1
+		}
+		if l.Total > 0 && s.device == "" {
+			v.Void, v.Exhausted = total > strangers, total >= strangers
+			v.Crossed = v.Crossed || total == strangers
+			v.receipt.counted, v.receipt.round = !v.Void, round
+		}
+		if v.Exhausted {
+			v.Until = time.Time{}
+		}
 		return nil
 	})
 	if err != nil && !errors.Is(err, errRefused) {
 		return Verdict{}, fmt.Errorf("budget: take %s: %w", kind, err)
 	}
+	if !v.Allowed {
+		b.refused.Add(1)
+	}
 	return v, nil
 }
 
-// takeRow adds used and total to one row, unless a limit is in the way.
-func takeRow(tx *sqldb.Tx, tenant id.Tenant, kind string, s Subject, now time.Time, used, total int, l Limit) (row, bool, error) {
-	end, limit := now.Add(l.Window), l.Total
-	if used == 0 {
-		end = time.Time{} // a total alone opens no window
-	}
-	if total == 0 {
-		limit = 0
-	}
-	var r row
-	err := tx.QueryRow(take, tenant, s.key, s.device, kind, now, end, used, total, l.PerWindow, limit).
-		Scan(&r.windowEnd, &r.used, &r.met, &r.total)
-	if errors.Is(err, sqldb.ErrNoRows) {
-		return row{}, false, nil
-	}
-	return r, err == nil, err
-}
-
-// note works a counted row into the verdict.
-func (v *Verdict) note(r row, l Limit, used, total int) {
-	if total > 0 && r.total == l.Total {
-		v.Crossed, v.Exhausted, v.Until = true, true, time.Time{}
-	}
-	if used > 0 && r.used >= l.PerWindow {
-		v.Crossed = v.Crossed || (r.used == l.PerWindow && r.met == 1)
-		if !v.Exhausted {
-			v.Until = r.windowEnd
-		}
-	}
-}
-
-// refusal makes v the verdict of a take that found no room after it had counted
-// some of the total, and returns errRefused to have the transaction rolled back.
-func refusal(tx *sqldb.Tx, v *Verdict, tenant id.Tenant, kind string, s Subject, now time.Time, l Limit, counted int, err error) error {
-	if err != nil {
-		return err
-	}
+// refusal makes v the verdict of a take whose window has no room, and returns
+// errRefused to have the transaction rolled back.
+func refusal(tx *sqldb.Tx, v *Verdict, tenant id.Tenant, kind string, s Subject) error {
 	*v = Verdict{}
-	rows, err := tx.Query(`SELECT device, window_end, used, total FROM budget
-		WHERE tenant = $1 AND subject = $2 AND kind = $3 AND (device = '' OR device = $4)`, tenant, s.key, kind, s.device)
+	err := tx.QueryRow(`SELECT window_end FROM budget WHERE tenant = $1 AND subject = $2 AND device = $3 AND kind = $4`,
+		tenant, s.key, s.device, kind).Scan(&v.Until)
 	if err != nil {
 		return err
-	}
-	for rows.Next() {
-		var device id.Device
-		var r row
-		if err := rows.Scan(&device, &r.windowEnd, &r.used, &r.total); err != nil {
-			return err
-		}
-		if device == "" && l.Total > 0 && r.total-counted >= l.Total {
-			v.Exhausted = true
-		}
-		if device == s.device && r.used >= l.PerWindow && r.windowEnd.After(now) {
-			v.Until = r.windowEnd
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	if v.Exhausted {
-		v.Until = time.Time{}
 	}
 	return errRefused
 }
 
+// Refund gives back a take whose verdict is given, when what it was for was not
+// done after all: the guess was not looked at. The window gets it back while it
+// lasts; the total, unless a success has begun it again meanwhile.
+func (b *Budgets) Refund(ctx context.Context, tenant id.Tenant, kind string, s Subject, v Verdict) error {
+	if err := valid(tenant, kind, s); err != nil {
+		return err
+	}
+	if !v.Allowed {
+		return nil
+	}
+	err := b.db.Write(ctx, func(tx *sqldb.Tx) error {
+		if v.receipt.counted { // the customer's row before the device's, as in Take
+			tx.Queue(`UPDATE budget SET total = total - 1 WHERE tenant = $1 AND subject = $2 AND device = '' AND kind = $3
+				AND total > 0 AND round = CAST($4 AS BIGINT)`, tenant, s.key, kind, v.receipt.round)
+		}
+		tx.Queue(`UPDATE budget SET used = used - 1 WHERE tenant = $1 AND subject = $2 AND device = $3 AND kind = $4
+			AND used > 0 AND window_end = CAST($5 AS BIGINT)`, tenant, s.key, s.device, kind, v.receipt.windowEnd)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("budget: refund %s: %w", kind, err)
+	}
+	return nil
+}
+
+// Exhausted tells whether the part of the total that s may take is used up. It
+// reads one row, whoever s is.
+func (b *Budgets) Exhausted(ctx context.Context, tenant id.Tenant, kind string, s Subject, l Limit) (bool, error) {
+	if err := valid(tenant, kind, s); err != nil {
+		return false, err
+	}
+	var total int
+	err := b.db.QueryRow(ctx, `SELECT total FROM budget WHERE tenant = $1 AND subject = $2 AND device = '' AND kind = $3`, tenant, s.key, kind).Scan(&total)
+	if err != nil && !errors.Is(err, sqldb.ErrNoRows) {
+		return false, fmt.Errorf("budget: read %s: %w", kind, err)
+	}
+	switch {
+	case s.bucket || l.Total == 0:
+		return false, nil
+	case s.device != "":
+		return total >= l.Total, nil
+	}
+	return total >= l.strangers(), nil
+}
+
 // Settle ends a take that succeeded: it gives the one back and begins the
-// total anew, in the transaction of what succeeded.
+// customer's totals of every kind anew, in the transaction of what succeeded.
 func (b *Budgets) Settle(tx *sqldb.Tx, tenant id.Tenant, kind string, s Subject) error {
 	if err := valid(tenant, kind, s); err != nil {
 		return err
 	}
-	if s.device != "" { // in the order of Take
-		tx.Queue(`UPDATE budget SET total = 0 WHERE tenant = $1 AND subject = $2 AND device = '' AND kind = $3`, tenant, s.key, kind)
+	if !s.bucket { // the customer's rows before the device's, as in Take
+		tx.Queue(`UPDATE budget SET total = 0, round = round + 1 WHERE tenant = $1 AND subject = $2 AND device = '' AND total > 0`, tenant, s.key)
 	}
-	tx.Queue(`UPDATE budget SET total = 0, used = CASE WHEN used > 0 THEN used - 1 ELSE 0 END
-		WHERE tenant = $1 AND subject = $2 AND device = $3 AND kind = $4`, tenant, s.key, s.device, kind)
+	tx.Queue(`UPDATE budget SET used = used - 1 WHERE tenant = $1 AND subject = $2 AND device = $3 AND kind = $4 AND used > 0`, tenant, s.key, s.device, kind)
 	return nil
 }
 

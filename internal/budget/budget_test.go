@@ -34,6 +34,12 @@ func mustTake(t testing.TB, b *Budgets, tenant id.Tenant, s Subject, l Limit) Ve
 	if err != nil {
 		t.Fatal(err)
 	}
+	return v.told()
+}
+
+// told is a verdict without what only Refund reads.
+func (v Verdict) told() Verdict {
+	v.receipt = receipt{}
 	return v
 }
 
@@ -126,7 +132,7 @@ func TestTotalOutlivesWindowsUntilASuccess(t *testing.T) {
 			t.Fatalf("the last of the total: %+v, want %+v", got, want)
 		}
 		now.Advance(1000 * time.Hour)
-		if got, want := mustTake(t, b, tenant, s, limit), (Verdict{Exhausted: true}); got != want {
+		if got, want := mustTake(t, b, tenant, s, limit), (Verdict{Allowed: true, Void: true, Exhausted: true}); got != want {
 			t.Fatalf("beyond the total: %+v, want %+v", got, want)
 		}
 		if got, want := mustTake(t, b, tenant, Device(customer, newDevice()), limit), (Verdict{Exhausted: true}); got != want {
@@ -138,7 +144,7 @@ func TestTotalOutlivesWindowsUntilASuccess(t *testing.T) {
 		if err := db.Write(t.Context(), func(tx *sqldb.Tx) error { return b.Clear(tx, tenant, customer) }); err != nil {
 			t.Fatal(err)
 		}
-		if v := mustTake(t, b, tenant, s, limit); !v.Allowed {
+		if v := mustTake(t, b, tenant, s, limit); !v.Allowed || v.Void {
 			t.Fatalf("after Clear: %+v", v)
 		}
 	})
@@ -178,6 +184,140 @@ func TestStrangersDoNotLockOutADeviceButShareItsTotal(t *testing.T) {
 		}
 		if v := take(Known(customer)); v.Allowed || v.Exhausted {
 			t.Fatalf("a success on a device gave strangers room: %+v", v)
+		}
+	})
+}
+
+// What is reserved for the customer's devices is there for them whatever
+// strangers do, and all of them together have the total.
+func TestStrangersLeaveDevicesTheirReserve(t *testing.T) {
+	dbtest.Each(t, sets, func(t *testing.T, db *sqldb.DB) {
+		now := clock.NewFake(start)
+		b := New(db, now)
+		tenant, customer := newTenant(), newCustomer()
+		limit := Limit{Window: time.Hour, PerWindow: 30, Total: 20, Reserve: 5}
+		evaluated := 0
+		for range 200 {
+			v := mustTake(t, b, tenant, Known(customer), limit)
+			if v.Allowed && !v.Void {
+				evaluated++
+			}
+			if !v.Allowed {
+				now.Advance(time.Hour)
+			}
+		}
+		if evaluated != 14 {
+			t.Errorf("%d of strangers' takes were good, want 14", evaluated)
+		}
+		for s, want := range map[Subject]bool{Known(customer): true, Device(customer, newDevice()): false, Stranger([]byte("x")): false} {
+			if got, err := b.Exhausted(t.Context(), tenant, Password, s, limit); err != nil || got != want {
+				t.Errorf("%+v is exhausted: %t, %v", s, got, err)
+			}
+		}
+		for range 30 {
+			if v := mustTake(t, b, tenant, Device(customer, newDevice()), limit); v.Allowed {
+				evaluated++
+			}
+		}
+		if evaluated != 19 {
+			t.Errorf("%d takes in a row were good, want the 14 of strangers and 5 of devices", evaluated)
+		}
+		settle(t, b, tenant, Device(customer, newDevice()))
+		now.Advance(time.Hour)
+		if v := mustTake(t, b, tenant, Known(customer), limit); !v.Allowed || v.Void {
+			t.Errorf("after a success: %+v", v)
+		}
+	})
+}
+
+// A success by one method begins the totals of all anew.
+func TestASuccessBeginsEveryTotalAnew(t *testing.T) {
+	dbtest.Each(t, sets, func(t *testing.T, db *sqldb.DB) {
+		b := New(db, clock.NewFake(start))
+		tenant, customer := newTenant(), newCustomer()
+		limit := Limit{Window: time.Hour, PerWindow: 30, Total: 3}
+		for range 4 {
+			mustTake(t, b, tenant, Known(customer), limit)
+		}
+		err := db.Write(t.Context(), func(tx *sqldb.Tx) error { return b.Settle(tx, tenant, Code, Device(customer, newDevice())) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := mustTake(t, b, tenant, Known(customer), limit); v.Void {
+			t.Error("passwords are off after a sign-in by code")
+		}
+	})
+}
+
+// Buckets have windows only, so that nothing is counted of them for good.
+func TestBucketsHaveNoTotal(t *testing.T) {
+	dbtest.Each(t, sets, func(t *testing.T, db *sqldb.DB) {
+		now := clock.NewFake(start)
+		b := New(db, now)
+		tenant, s, limit := newTenant(), Stranger([]byte("x")), Limit{Window: time.Hour, PerWindow: 2, Total: 3}
+		for range 10 {
+			if v := mustTake(t, b, tenant, s, limit); !v.Allowed || v.Void || v.Exhausted {
+				t.Fatalf("%+v", v)
+			}
+			now.Advance(time.Hour)
+		}
+		if n, err := b.Sweep(t.Context(), 10); err != nil || n != 1 {
+			t.Errorf("%d rows were swept, %v", n, err)
+		}
+	})
+}
+
+func TestRefund(t *testing.T) {
+	dbtest.Each(t, sets, func(t *testing.T, db *sqldb.DB) {
+		now := clock.NewFake(start)
+		b := New(db, now)
+		limit := Limit{Window: time.Hour, PerWindow: 3, Total: 100, Reserve: 10}
+		customer := newCustomer()
+		for name, s := range map[string]Subject{"known": Known(newCustomer()), "device": Device(customer, newDevice()), "stranger": Stranger([]byte("x"))} {
+			t.Run(name, func(t *testing.T) {
+				tenant := newTenant()
+				take := func() Verdict {
+					v, err := b.Take(t.Context(), tenant, Password, s, limit)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return v
+				}
+				refund := func(v Verdict) {
+					if err := b.Refund(t.Context(), tenant, Password, s, v); err != nil {
+						t.Fatal(err)
+					}
+				}
+				take()
+				before := rows(t, b, tenant)
+				for range 20 {
+					refund(take())
+				}
+				if diff := cmp.Diff(before, rows(t, b, tenant)); diff != "" {
+					t.Errorf("what was given back is counted (-before +after):\n%s", diff)
+				}
+				take()
+				late := take()
+				refused := take()
+				if refused.Allowed {
+					t.Fatal("there is no limit")
+				}
+				refund(refused) // was never counted
+				if v := take(); v.Allowed {
+					t.Error("a refund of what was refused gave room")
+				}
+				// What comes back late is not given to the next window, nor to a
+				// total that a success has begun anew.
+				now.Advance(time.Hour)
+				settle(t, b, tenant, s)
+				take()
+				refund(late)
+				take()
+				take()
+				if v := take(); v.Allowed {
+					t.Error("a late refund gave the next window room")
+				}
+			})
 		}
 	})
 }
@@ -350,6 +490,8 @@ func TestParallelTakesNeverExceedTheLimit(t *testing.T) {
 			{"a device's total", []Subject{Device(newCustomer(), device)}, Limit{Window: time.Hour, PerWindow: 1000, Total: 23}, 23, 1},
 			{"a total over the customer and devices", []Subject{Known(customer), Device(customer, device), Device(customer, newDevice())},
 				Limit{Window: time.Hour, PerWindow: 1000, Total: 31}, 31, 1},
+			{"strangers' part of a total", []Subject{Known(newCustomer())}, Limit{Window: time.Hour, PerWindow: 1000, Total: 31, Reserve: 10}, 20, 1},
+			{"a device's total, with a reserve", []Subject{Device(newCustomer(), device)}, Limit{Window: time.Hour, PerWindow: 1000, Total: 31, Reserve: 10}, 31, 1},
 			{"windows of the customer and a device", []Subject{Known(customer), Device(customer, newDevice())}, Limit{Window: time.Hour, PerWindow: 9}, 18, 2},
 		} {
 			now.Advance(2 * time.Hour)
@@ -363,7 +505,7 @@ func TestParallelTakesNeverExceedTheLimit(t *testing.T) {
 						if err != nil {
 							t.Error(err)
 						}
-						if v.Allowed {
+						if v.Allowed && !v.Void {
 							allowed.Add(1)
 						}
 						if v.Crossed {
@@ -432,7 +574,11 @@ type model struct {
 }
 
 func (m *model) take(s Subject) Verdict {
-	if m.limit.Total > 0 && m.totals[s.key] >= m.limit.Total {
+	total := m.limit.Total
+	if s.bucket {
+		total = 0
+	}
+	if total > 0 && s.device != "" && m.totals[s.key] >= total {
 		return Verdict{Exhausted: true}
 	}
 	used := m.used[s]
@@ -452,9 +598,18 @@ func (m *model) take(s Subject) Verdict {
 		v.Crossed, v.Until = !m.met[s], m.end[s]
 		m.met[s] = true
 	}
-	if m.limit.Total > 0 {
+	part := total
+	if s.device == "" && m.limit.Reserve > 0 {
+		part = max(1, total-m.limit.Reserve-1)
+	}
+	switch {
+	case total == 0:
+	case m.totals[s.key] >= part:
+		m.totals[s.key] = max(m.totals[s.key], part+1) // the mark
+		v.Void, v.Exhausted, v.Until = true, true, time.Time{}
+	default:
 		m.totals[s.key]++
-		if m.totals[s.key] == m.limit.Total {
+		if m.totals[s.key] == part {
 			v.Crossed, v.Exhausted, v.Until = true, true, time.Time{}
 		}
 	}
@@ -478,6 +633,7 @@ func TestAgreesWithThePlainModel(t *testing.T) {
 					Window:    time.Duration(rapid.IntRange(1, 100).Draw(t, "window")) * time.Second,
 					PerWindow: rapid.IntRange(1, 4).Draw(t, "per window"),
 					Total:     rapid.IntRange(0, 6).Draw(t, "total"),
+					Reserve:   rapid.IntRange(0, 3).Draw(t, "reserve"),
 				},
 				used: map[Subject]int{}, met: map[Subject]bool{}, end: map[Subject]time.Time{}, totals: map[string]int{},
 			}
@@ -490,7 +646,7 @@ func TestAgreesWithThePlainModel(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if want := m.take(s); got != want {
+					if want := m.take(s); got.told() != want {
 						t.Fatalf("Take(%+v) = %+v, the model says %+v", s, got, want)
 					}
 				case "settle":

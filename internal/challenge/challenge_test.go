@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -226,6 +227,20 @@ func TestRaces(t *testing.T) {
 			t.Errorf("spent %d times", spent.Load())
 		}
 	})
+}
+
+func TestNewLongCode(t *testing.T) {
+	seen := map[string]bool{}
+	for range 1000 {
+		code, err := challenge.NewLongCode(rand.Reader)
+		if err != nil || len(code) != challenge.LongDigits || strings.Trim(code, "0123456789") != "" || challenge.NormalCode(code) != code || seen[code] {
+			t.Fatalf("%q, %v", code, err)
+		}
+		seen[code] = true
+	}
+	if _, err := challenge.NewLongCode(bytes.NewReader(nil)); err == nil {
+		t.Error("a code was made of nothing")
+	}
 }
 
 func TestNewCode(t *testing.T) {

@@ -1,8 +1,10 @@
 package challenge
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
+	"math/big"
 	"strings"
 	"unicode"
 )
@@ -29,6 +31,19 @@ func NewCode(random io.Reader) (string, error) {
 			return fmt.Sprintf("%0*d", Digits, n%codes), nil
 		}
 	}
+}
+
+// LongDigits is how long a code is that needs no limit on guesses: 10^20 are 66
+// bits, and NIST SP 800-63B-4, section 3.1.3.2, asks for 64.
+const LongDigits = 20
+
+// NewLongCode makes a code that is not guessed, whoever tries how often.
+func NewLongCode(random io.Reader) (string, error) {
+	n, err := rand.Int(random, new(big.Int).Exp(big.NewInt(10), big.NewInt(LongDigits), nil))
+	if err != nil {
+		return "", fmt.Errorf("read randomness: %w", err)
+	}
+	return fmt.Sprintf("%0*d", LongDigits, n), nil
 }
 
 // codeMax is how much of a typed code is looked at, in bytes.

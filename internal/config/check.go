@@ -1,15 +1,17 @@
 package config
 
 import (
-	"encoding/base64"
 	"fmt"
 	"net"
 	"net/mail"
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/cardea-id/cardea/internal/keyring"
 )
 
 // check looks at what one key alone does not tell.
@@ -57,7 +59,27 @@ func (c *Config) check(development bool) []Fault {
 	case !file && !value && !development:
 		add("root_key", "is missing", "set root_key.file to a file with 32 random bytes, or CARDEA_ROOT_KEY_VALUE to 32 random bytes in base64 (openssl rand -base64 32), and keep a copy apart: without it nothing can be read")
 	case value && !isKey(c.RootKey.Value.Reveal()):
-		add("root_key.value", "is not 32 bytes in base64", "make one with: openssl rand -base64 32")
+		add("root_key.value", "is not 32 random bytes in base64", "make one with: openssl rand -base64 32")
+	}
+
+	for n, file := range c.OldRoots.Files {
+		switch {
+		case file == "":
+			add("old_root_keys.files", "has an empty name", "remove it")
+		case file == c.RootKey.File:
+			add("old_root_keys.files", "has the file of root_key.file", "name the former key's file here, and the new one's there")
+		case slices.Contains(c.OldRoots.Files[:n], file):
+			add("old_root_keys.files", "has "+file+" twice", "keep one")
+		default:
+			continue
+		}
+		break
+	}
+	for _, value := range c.OldRoots.Values {
+		if !isKey(value.Reveal()) {
+			add("old_root_keys.values", "has what is not 32 bytes in base64", "give the former root keys, separated by commas")
+			break
+		}
 	}
 
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
@@ -81,6 +103,9 @@ func (c *Config) check(development bool) []Fault {
 				missing = "smtp.user"
 			}
 			add(missing, "is missing", "give both smtp.user and smtp.password, or neither")
+		}
+		if c.SMTP.TLS == "none" && c.SMTP.User != "" {
+			add("smtp.tls", "is none with a user, whose password would travel in the clear", "set it to starttls or tls, or leave smtp.user and smtp.password out")
 		}
 	}
 	return faults
@@ -146,12 +171,8 @@ func sameDatabase(a, b string) bool {
 }
 
 func isKey(text string) bool {
-	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
-		if key, err := encoding.DecodeString(text); err == nil && len(key) == 32 {
-			return true
-		}
-	}
-	return false
+	_, err := keyring.DecodeRoot(text)
+	return err == nil
 }
 
 // Warnings tells what is allowed and yet worth a second look.
@@ -159,6 +180,9 @@ func (c *Config) Warnings() []string {
 	var warnings []string
 	if !loopbackListen(c.Listen) && !c.TLS.Enabled() && len(c.TrustedProxies) == 0 {
 		warnings = append(warnings, "listen: "+c.Listen+" is open to the network without TLS, and no trusted_proxies are named; passwords would travel in the clear")
+	}
+	if loopbackListen(c.Listen) && len(c.TrustedProxies) == 0 && (c.Rate.FormsPerSecond > 0 || c.Rate.FailuresPerSecond > 0) {
+		warnings = append(warnings, "trusted_proxies: none are named, but listen is "+c.Listen+"; behind a proxy everybody would have the proxy's address and share its rate_limit")
 	}
 	if c.Metrics.Listen != "" && !loopbackListen(c.Metrics.Listen) {
 		warnings = append(warnings, "metrics.listen: "+c.Metrics.Listen+" is open to the network, and metrics ask for no authentication")

@@ -27,17 +27,20 @@ type Config struct {
 	SystemURL             string         `yaml:"system_url" doc:"Public origin of the built-in tenant of the operators, a host of its own. Empty means that it is not made; it cannot be changed later."`
 	TrustedProxies        []netip.Prefix `yaml:"trusted_proxies" doc:"Networks of the reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, as in 10.0.0.0/8."`
 	ShutdownGrace         time.Duration  `yaml:"shutdown_grace" default:"20s" min:"0s" max:"10m" doc:"How long requests in progress may take to finish when the server stops."`
+	DrainDelay            time.Duration  `yaml:"drain_delay" default:"5s" min:"0s" max:"5m" doc:"How long the server, when it stops, still takes requests while /readyz already answers 503, so that the proxy before it sends them elsewhere. 0s where none asks /readyz."`
 	BreachedPasswordsFile string         `yaml:"breached_passwords_file" doc:"Sorted list of the SHA-1 hashes of breached passwords, as Have I Been Pwned offers it. Empty means that only the built-in list of common passwords is checked."`
 
 	Database Database `yaml:"database"`
 	KeyStore KeyStore `yaml:"key_store"`
 	RootKey  RootKey  `yaml:"root_key"`
+	OldRoots OldRoots `yaml:"old_root_keys"`
 	TLS      TLS      `yaml:"tls"`
 	SMTP     SMTP     `yaml:"smtp"`
 	Log      Log      `yaml:"log"`
 	Metrics  Metrics  `yaml:"metrics"`
 	Hashing  Hashing  `yaml:"hashing"`
 	Limits   Limits   `yaml:"limits"`
+	Rate     Rate     `yaml:"rate_limit"`
 }
 
 // Database says where everything but customers' keys is kept.
@@ -57,6 +60,15 @@ type RootKey struct {
 	File  string `yaml:"file" doc:"File that holds the root key: 32 bytes, raw or in base64. Exactly one of root_key.file and CARDEA_ROOT_KEY_VALUE is needed."`
 	Value Secret `yaml:"value" env:"only" doc:"The root key itself: 32 bytes in base64."`
 }
+
+// OldRoots are root keys that only unwrap, while the root key is replaced.
+type OldRoots struct {
+	Files  []string `yaml:"files" doc:"Files of former root keys, which still unwrap what they wrapped. 'cardea keys root show' tells when they are needed no more."`
+	Values []Secret `yaml:"values" env:"only" doc:"Former root keys themselves, in base64."`
+}
+
+// None tells whether there are none.
+func (o OldRoots) None() bool { return len(o.Files) == 0 && len(o.Values) == 0 }
 
 // TLS says how the public address is encrypted, where no proxy does that.
 type TLS struct {
@@ -103,4 +115,13 @@ type Limits struct {
 	ReadTimeout    time.Duration `yaml:"read_timeout" default:"10s" min:"1s" max:"10m" doc:"How long a request may take to arrive."`
 	WriteTimeout   time.Duration `yaml:"write_timeout" default:"30s" min:"1s" max:"10m" doc:"How long a request may take from its header's arrival to the end of its answer."`
 	IdleTimeout    time.Duration `yaml:"idle_timeout" default:"2m" min:"1s" max:"1h" doc:"How long a connection stays open without a request."`
+}
+
+// Rate bounds what one network asks of one node: an IPv4 address or an IPv6
+// /64. The defaults are what a company behind one address does not reach.
+type Rate struct {
+	FormsPerSecond    int `yaml:"forms_per_second" default:"10" min:"0" max:"100000" doc:"Forms that one network may post to the hosted pages a second. 0 means no limit."`
+	FormsBurst        int `yaml:"forms_burst" default:"100" min:"1" max:"1000000" doc:"Forms that it may post at once, after a rest."`
+	FailuresPerSecond int `yaml:"failures_per_second" default:"5" min:"0" max:"100000" doc:"Failed client authentications of one network a second, after which it is refused at the token, introspection and revocation endpoints. 0 means no limit."`
+	FailuresBurst     int `yaml:"failures_burst" default:"50" min:"1" max:"1000000" doc:"Failures that it may have at once, after a rest."`
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/cardea-id/cardea/internal/keyring"
 )
 
 const rootKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -187,6 +190,7 @@ func TestFaultsOneByOne(t *testing.T) {
 		"keys in the same file":    {"database: {url: \"sqlite:/a/b\"}\nkey_store: {url: \"sqlite:/a/./b\"}", "key_store.url", "same database"},
 		"TLS without certificate":  {"tls: {key_file: /k}", "tls.cert_file", "is missing"},
 		"TLS version as a number":  {"tls: {min_version: 1.2}", "tls.min_version", "in quotes"},
+		"password in the clear":    {"smtp: {host: m, from: a@b.c, user: u, password: p, tls: none}", "smtp.tls", "in the clear"},
 		"password without user":    {"smtp: {host: m, from: a@b.c, password: p}", "smtp.user", "is missing"},
 		"duration without bounds":  {"shutdown_grace: 1h", "shutdown_grace", "0s to 10m"},
 		"negative":                 {"database: {max_connections: -1}", "database.max_connections", "2 to 1000"},
@@ -205,11 +209,25 @@ func TestFaultsOneByOne(t *testing.T) {
 			}
 		})
 	}
-	for name, key := range map[string]string{"short": "AAEC", "not base64": strings.Repeat("%", 44), "empty": "", "hex": strings.Repeat("ab", 32)} {
+	for name, key := range map[string]string{"short": "AAEC", "not base64": strings.Repeat("%", 44), "empty": "", "hex": strings.Repeat("ab", 32),
+		"all alike": base64.StdEncoding.EncodeToString(make([]byte, 32)), "not strict": rootKey[:42] + "9="} {
 		if _, err := Load(Options{Environ: []string{"CARDEA_ROOT_KEY_VALUE=" + key}}); err == nil {
 			t.Errorf("a root key that is %s was accepted", name)
 		} else if key != "" && strings.Contains(err.Error(), key) {
 			t.Errorf("the root key is in the error: %v", err)
+		}
+	}
+	for name, encoding := range map[string]*base64.Encoding{"unpadded": base64.RawStdEncoding, "of URLs": base64.URLEncoding} {
+		raw, err := base64.StdEncoding.DecodeString(rootKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := Load(Options{Environ: []string{"CARDEA_ROOT_KEY_VALUE=" + encoding.EncodeToString(raw)}})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, err := keyring.RootFromBase64(c.RootKey.Value.Reveal()); err != nil {
+			t.Errorf("%s passed the check and was refused later: %v", name, err)
 		}
 	}
 	if _, err := Load(Options{File: filepath.Join(t.TempDir(), "absent.yaml"), Development: true}); err == nil || !strings.Contains(err.Error(), "no such file") {
@@ -325,4 +343,79 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestRateLimits(t *testing.T) {
+	c, err := load(t, "rate_limit: {forms_per_second: 0, failures_burst: 7}", "CARDEA_ROOT_KEY_VALUE="+rootKey, "CARDEA_RATE_LIMIT_FORMS_BURST=9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (Rate{FormsPerSecond: 0, FormsBurst: 9, FailuresPerSecond: 5, FailuresBurst: 7}); c.Rate != want {
+		t.Errorf("read %+v, want %+v", c.Rate, want)
+	}
+	_, err = load(t, "rate_limit: {forms_per_second: -1, forms_burst: 0}", "CARDEA_ROOT_KEY_VALUE="+rootKey, "CARDEA_RATE_LIMIT_FAILURES_PER_SECOND=often")
+	faults := faultsOf(t, err)
+	for _, key := range []string{"rate_limit.forms_per_second", "rate_limit.forms_burst", "rate_limit.failures_per_second"} {
+		if faults[key] == "" {
+			t.Errorf("%s is taken: %v", key, err)
+		}
+	}
+}
+
+// Behind a proxy that is not named everybody has one address.
+func TestUnnamedProxiesAreWarnedOf(t *testing.T) {
+	warned := func(c *Config) bool { return strings.Contains(strings.Join(c.Warnings(), "\n"), "rate_limit") }
+	c := Default()
+	if !warned(c) {
+		t.Error("no warning of a server on loopback without trusted_proxies")
+	}
+	c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	if warned(c) {
+		t.Error("a warning although a proxy is named")
+	}
+	c = Default()
+	c.Rate.FormsPerSecond, c.Rate.FailuresPerSecond = 0, 0
+	if warned(c) {
+		t.Error("a warning although there are no limits")
+	}
+}
+
+func TestOldRootKeys(t *testing.T) {
+	const other = "AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+	c, err := load(t, `root_key: {file: /k/new}
+old_root_keys: {files: [/k/old, "/k/older"]}`, "CARDEA_OLD_ROOT_KEYS_VALUES="+rootKey+", "+other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(c.OldRoots.Files, []string{"/k/old", "/k/older"}) || len(c.OldRoots.Values) != 2 || c.OldRoots.Values[0].Reveal() != rootKey || c.OldRoots.Values[1].Reveal() != other {
+		t.Errorf("read %v, %d values", c.OldRoots.Files, len(c.OldRoots.Values))
+	}
+	if printed := fmt.Sprintf("%+v", c); strings.Contains(printed, rootKey) {
+		t.Error("a former root key is printed")
+	}
+	c, err = load(t, "root_key: {file: /k/new}", "CARDEA_OLD_ROOT_KEYS_FILES=/k/a,/k/b")
+	if err != nil || !reflect.DeepEqual(c.OldRoots.Files, []string{"/k/a", "/k/b"}) {
+		t.Errorf("read %+v, %v", c, err)
+	}
+	if c, err = load(t, "root_key: {file: /k/new}"); err != nil || !c.OldRoots.None() {
+		t.Errorf("read %+v, %v", c, err)
+	}
+	for file, key := range map[string]string{
+		"old_root_keys: {files: /k/old}":             "old_root_keys.files",
+		"old_root_keys: {files: [1]}":                "old_root_keys.files",
+		"old_root_keys: {files: [\"\"]}":             "old_root_keys.files",
+		"old_root_keys: {files: [/k/new]}":           "old_root_keys.files",
+		"old_root_keys: {files: [/k/old, /k/old]}":   "old_root_keys.files",
+		"old_root_keys: {values: [" + rootKey + "]}": "old_root_keys.values",
+		"old_root_keys: {file: /k/old}":              "old_root_keys.file",
+	} {
+		_, err := load(t, "root_key: {file: /k/new}\n"+file)
+		if faultsOf(t, err)[key] == "" {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	_, err = load(t, "root_key: {file: /k/new}", "CARDEA_OLD_ROOT_KEYS_VALUES="+rootKey+",short")
+	if fault := faultsOf(t, err)["old_root_keys.values"]; fault == "" || strings.Contains(fault, rootKey) {
+		t.Errorf("%v", err)
+	}
 }

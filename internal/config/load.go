@@ -190,7 +190,7 @@ func fieldsOf(c *Config) []field {
 // set reads text, as it stands in the environment, into the field. It returns
 // what is wrong with it, "" if nothing is.
 func (f field) set(text string) (problem, advice string) {
-	if _, list := f.value.Interface().([]netip.Prefix); list {
+	if f.list() {
 		var parts []string
 		if strings.TrimSpace(text) != "" {
 			parts = strings.Split(text, ",")
@@ -233,8 +233,36 @@ func (f field) set(text string) (problem, advice string) {
 	return "", ""
 }
 
+// list tells whether the field takes several values.
+func (f field) list() bool { return f.value.Kind() == reflect.Slice }
+
 // setList reads the parts of a list into the field.
 func (f field) setList(parts []string) (problem, advice string) {
+	switch f.value.Interface().(type) {
+	case []string:
+		return f.setTexts(parts, func(text string) reflect.Value { return reflect.ValueOf(text) })
+	case []Secret:
+		return f.setTexts(parts, func(text string) reflect.Value { return reflect.ValueOf(NewSecret(text)) })
+	}
+	return f.setPrefixes(parts)
+}
+
+// setTexts reads a list of texts.
+func (f field) setTexts(parts []string, made func(string) reflect.Value) (problem, advice string) {
+	values := reflect.Zero(f.value.Type())
+	for _, part := range parts {
+		part = strings.TrimSpace(part)
+		if strings.ContainsFunc(part, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			return "has a control character, perhaps a line end", "remove it"
+		}
+		values = reflect.Append(values, made(part))
+	}
+	f.value.Set(values)
+	return "", ""
+}
+
+// setPrefixes reads a list of networks.
+func (f field) setPrefixes(parts []string) (problem, advice string) {
 	prefixes := make([]netip.Prefix, 0, len(parts))
 	for _, part := range parts {
 		part = strings.TrimSpace(part)

@@ -51,6 +51,9 @@ func (f field) notes() string {
 		notes = append(notes, "From "+f.min+" to "+f.max+".")
 	}
 	if f.envOnly {
+		if f.list() {
+			notes = append(notes, "Several are separated by commas.")
+		}
 		notes = append(notes, "Only in the environment, never in this file:")
 	}
 	return strings.Join(notes, " ")
@@ -60,7 +63,7 @@ func (f field) yamlDefault() string {
 	switch f.value.Interface().(type) {
 	case int, int64, time.Duration:
 		return f.preset
-	case []netip.Prefix:
+	case []netip.Prefix, []string:
 		return "[" + f.preset + "]"
 	}
 	return strconv.Quote(f.preset)

@@ -103,10 +103,14 @@ func (r *yamlReader) leaf(f field, node *yaml.Node) {
 		r.fault(node, f.key, "must not stand in the file", "give it in the environment as "+f.env)
 		return
 	}
-	if _, list := f.value.Interface().([]netip.Prefix); list {
+	if f.list() {
 		parts, ok := scalars(node)
 		if !ok {
-			r.fault(node, f.key, "is not a list", "write it as [10.0.0.0/8, 192.0.2.7]")
+			example := "[10.0.0.0/8, 192.0.2.7]"
+			if _, prefixes := f.value.Interface().([]netip.Prefix); !prefixes {
+				example = "[/a/file, /another/file]"
+			}
+			r.fault(node, f.key, "is not a list", "write it as "+example)
 			return
 		}
 		if problem, advice := f.setList(parts); problem != "" {

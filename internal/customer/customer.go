@@ -150,20 +150,20 @@ func (d *Directory) Create(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Cust
 		return ErrTaken // the minted id was used: this sign-up has been finished before
 	}
 	kinds := make([]string, 0, len(n.Identifiers))
-	values := make(map[string]string, len(n.Identifiers))
+	values := make([]map[string]string, 0, len(n.Identifiers))
 	for _, it := range n.Identifiers {
 		if _, err := d.insertIdentifier(tx, keys, key, n.Tenant, n.Customer, it); err != nil {
 			return err
 		}
 		kinds = append(kinds, string(it.Kind))
-		values[string(it.Kind)] = it.Display
+		values = append(values, map[string]string{"kind": string(it.Kind), "value": it.Display})
 	}
 	actor := n.Actor
 	if actor == "" {
 		actor = string(n.Customer)
 	}
 	return d.Log.Append(tx, event.Event{Tenant: n.Tenant, Customer: n.Customer, Type: "customer.created", Actor: actor,
-		Data: map[string]any{"identifiers": kinds}, Personal: values, Sealer: key})
+		Data: map[string]any{"identifiers": kinds}, Personal: map[string]any{"identifiers": values}, Sealer: key})
 }
 
 func (d *Directory) insertIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Customer, tenant id.Tenant, customer id.Customer, n NewIdentifier) (id.Identifier, error) {
@@ -271,15 +271,15 @@ func (d *Directory) Find(ctx context.Context, tenant id.Tenant, keys *keyring.Te
 // Get returns a customer. It returns ErrErased for one who was erased.
 func (d *Directory) Get(ctx context.Context, tenant id.Tenant, customer id.Customer) (*Customer, error) {
 	c := &Customer{ID: customer, Tenant: tenant}
-	var profile []byte
+	var profile, reason []byte
 	type sealedIdentifier struct {
 		Identifier
 		sealed []byte
 	}
 	var sealed []sealedIdentifier
 	batch := d.DB.Batch()
-	found := batch.QueueRow(`SELECT status, reason, version, revision, epoch, profile, created_at, updated_at FROM customer WHERE tenant = $1 AND customer = $2`,
-		[]any{tenant, customer}, &c.Status, &c.Reason, &c.Version, &c.Revision, &c.Epoch, &profile, &c.CreatedAt, &c.UpdatedAt)
+	found := batch.QueueRow(`SELECT status, reason, reason_sealed, version, revision, epoch, profile, created_at, updated_at FROM customer WHERE tenant = $1 AND customer = $2`,
+		[]any{tenant, customer}, &c.Status, &c.Reason, &reason, &c.Version, &c.Revision, &c.Epoch, &profile, &c.CreatedAt, &c.UpdatedAt)
 	batch.Queue(`SELECT identifier, kind, value, verified, verified_at, created_at FROM customer_identifier WHERE tenant = $1 AND customer = $2 ORDER BY identifier`,
 		[]any{tenant, customer}, func(row sqldb.Scanner) error {
 			var it sealedIdentifier
@@ -302,6 +302,11 @@ func (d *Directory) Get(ctx context.Context, tenant id.Tenant, customer id.Custo
 	}
 	if c.Profile, err = openProfile(key, tenant, customer, profile); err != nil {
 		return nil, err
+	}
+	if c.Reason == "" { // else a node of the release before wrote it, and later
+		if c.Reason, err = openReason(key, tenant, customer, c.Status, reason); err != nil {
+			return nil, err
+		}
 	}
 	for _, it := range sealed {
 		if it.Key, it.Display, err = openValue(key, tenant, customer, it.ID, it.sealed); err != nil {

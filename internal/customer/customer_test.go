@@ -37,8 +37,13 @@ func TestCreateAndGet(t *testing.T) {
 		if w.find(t, "aNA@example.COM") != who || w.find(t, "other@example.com") != "" {
 			t.Error("what is verified finds, and nothing else")
 		}
-		if n := w.Events(t, "customer.created"); n != 1 {
-			t.Errorf("%d events", n)
+		told, err := w.Log.Read(t.Context(), w.Tenant.ID, event.Filter{Type: "customer.created"}, event.Page{})
+		if err != nil || len(told) != 1 || told[0].Personal == nil {
+			t.Fatalf("the events are %v, %v", told, err)
+		}
+		if text, err := told[0].Personal.Open(w.key(t, who)); err != nil ||
+			string(text) != `{"identifiers":[{"kind":"email","value":"Ana@Example.com"},{"kind":"email","value":"other@example.com"}]}` {
+			t.Errorf("the event tells %s, %v", text, err)
 		}
 		if _, err := w.Directory.Get(t.Context(), w.Other.ID, who); !errors.Is(err, customer.ErrNotFound) {
 			t.Errorf("at another tenant: %v", err)

@@ -2,12 +2,14 @@ package customer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/cardea-id/cardea/internal/event"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/identifier"
+	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/sqldb"
 )
 
@@ -129,36 +131,168 @@ func (d *Directory) RaiseEpoch(tx *sqldb.Tx, tenant id.Tenant, customer id.Custo
 	return epoch, nil
 }
 
+// StatusChange is a move of a customer to another status, made by
+// PrepareStatus.
+type StatusChange struct {
+	tenant   id.Tenant
+	customer id.Customer
+	status   Status
+	reason   string
+	actor    string
+	key      *keyring.Customer // nil where there is no reason, or no key any more
+	keys     *keyring.Tenant   // nil where there is no reason
+}
+
+// PrepareStatus gets ready what ChangeStatus writes. The reason, which is
+// whoever changes it's own words, is kept with the customer under his key, and
+// in the event under the tenant's: what an operator did outlives the customer.
+func (d *Directory) PrepareStatus(ctx context.Context, tenant id.Tenant, customer id.Customer, status Status, reason, actor string) (StatusChange, error) {
+	change := StatusChange{tenant: tenant, customer: customer, status: status, reason: reason, actor: actor}
+	if reason == "" {
+		return change, nil
+	}
+	var err error
+	change.key, err = d.Ring.Customer(ctx, tenant, customer)
+	if err != nil && !errors.Is(err, keyring.ErrErased) && !errors.Is(err, keyring.ErrNoKey) { // of whom ChangeStatus says more
+		return change, fmt.Errorf("read the customer's key: %w", err)
+	}
+	if change.keys, err = d.Ring.Tenant(ctx, tenant); err != nil {
+		return change, fmt.Errorf("read the tenant's keys: %w", err)
+	}
+	return change, nil
+}
+
 // SetStatus moves a customer to another status, which voids what lets him in.
 // To set the status that he has changes nothing.
 func (d *Directory) SetStatus(ctx context.Context, tenant id.Tenant, customer id.Customer, status Status, reason, actor string) error {
+	change, err := d.PrepareStatus(ctx, tenant, customer, status, reason, actor)
+	if err != nil {
+		return err
+	}
 	return d.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		_, err := d.ChangeStatus(tx, tenant, customer, status, reason, actor)
+		_, err := d.ChangeStatus(tx, change)
 		return err
 	})
 }
 
 // ChangeStatus is SetStatus as part of tx, and says whether the customer had
 // another status.
-func (d *Directory) ChangeStatus(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, status Status, reason, actor string) (bool, error) {
+func (d *Directory) ChangeStatus(tx *sqldb.Tx, change StatusChange) (bool, error) {
+	tenant, customer := change.tenant, change.customer
 	state, err := d.Hold(tx, tenant, customer)
 	if err != nil {
 		return false, err
 	}
-	if state.Status == status {
+	if state.Status == change.status {
 		return false, nil
 	}
 	allowed := false
 	for _, next := range transitions[state.Status] {
-		allowed = allowed || next == status
+		allowed = allowed || next == change.status
 	}
 	if !allowed {
-		return false, fmt.Errorf("%w: from %s to %s", ErrNotAllowed, state.Status, status)
+		return false, fmt.Errorf("%w: from %s to %s", ErrNotAllowed, state.Status, change.status)
 	}
-	tx.Queue(`UPDATE customer SET status = $3, reason = $4, revision = revision + 1, epoch = epoch + 1, updated_at = $5 WHERE tenant = $1 AND customer = $2`,
-		tenant, customer, status, reason, tx.Now())
-	return true, d.Log.Append(tx, event.Event{Tenant: tenant, Customer: customer, Type: "customer.status.changed", Actor: actor,
-		Data: map[string]any{"from": state.Status, "to": status}})
+	happened := event.Event{Tenant: tenant, Customer: customer, Type: "customer.status.changed", Actor: change.actor,
+		Data: map[string]any{"from": state.Status, "to": change.status}}
+	var reason []byte
+	if change.reason != "" {
+		if change.key == nil {
+			return false, ErrErased
+		}
+		if reason, err = sealReason(change.key, tenant, customer, sealedReason{change.status, change.reason}); err != nil {
+			return false, err
+		}
+		happened.Personal, happened.Sealer, happened.TenantKey = map[string]string{"reason": change.reason}, change.keys, true
+	}
+	tx.Queue(`UPDATE customer SET status = $3, reason = '', reason_sealed = $4, revision = revision + 1, epoch = epoch + 1, updated_at = $5 WHERE tenant = $1 AND customer = $2`,
+		tenant, customer, change.status, reason, tx.Now())
+	return true, d.Log.Append(tx, happened)
+}
+
+// sealedReason is a reason with the status that it is for: a node of the
+// release before changes the one and not the other.
+type sealedReason struct {
+	Status Status `json:"status"`
+	Reason string `json:"reason"`
+}
+
+func sealReason(key *keyring.Customer, tenant id.Tenant, customer id.Customer, r sealedReason) ([]byte, error) {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("write the reason: %w", err)
+	}
+	return key.SealField("customer", "reason_sealed", string(tenant)+"/"+string(customer), text)
+}
+
+// openReason returns the reason of a status, "" where what is sealed is for
+// another one.
+func openReason(key *keyring.Customer, tenant id.Tenant, customer id.Customer, status Status, sealed []byte) (string, error) {
+	if sealed == nil {
+		return "", nil
+	}
+	text, err := key.OpenField("customer", "reason_sealed", string(tenant)+"/"+string(customer), sealed)
+	if err != nil {
+		return "", fmt.Errorf("open the reason of %s: %w", customer, err)
+	}
+	var r sealedReason
+	if err := json.Unmarshal(text, &r); err != nil {
+		return "", fmt.Errorf("read the reason of %s: %w", customer, err)
+	}
+	if r.Status != status {
+		return "", nil
+	}
+	return r.Reason, nil
+}
+
+// SealReasons seals up to limit reasons that nodes of the release before have
+// written in the open, and says how many there were.
+func (d *Directory) SealReasons(ctx context.Context, limit int) (int, error) {
+	rows, err := d.DB.Query(ctx, `SELECT tenant, customer, status, reason FROM customer WHERE reason <> '' LIMIT $1`, limit)
+	if err != nil {
+		return 0, fmt.Errorf("find open reasons: %w", err)
+	}
+	type open struct {
+		tenant   id.Tenant
+		customer id.Customer
+		sealedReason
+		sealed []byte
+	}
+	var found []open
+	for rows.Next() {
+		var o open
+		if err := rows.Scan(&o.tenant, &o.customer, &o.Status, &o.Reason); err != nil {
+			return 0, fmt.Errorf("find open reasons: %w", err)
+		}
+		found = append(found, o)
+	}
+	if err := rows.Err(); err != nil {
+		return 0, fmt.Errorf("find open reasons: %w", err)
+	}
+	for i := range found {
+		o := &found[i]
+		key, err := d.Key(ctx, o.tenant, o.customer)
+		if err == nil {
+			o.sealed, err = sealReason(key, o.tenant, o.customer, o.sealedReason)
+		}
+		if err != nil && !errors.Is(err, ErrErased) { // whose reason goes unsealed
+			return 0, err
+		}
+	}
+	if len(found) == 0 {
+		return 0, nil
+	}
+	err = d.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		for _, o := range found {
+			tx.Queue(`UPDATE customer SET reason = '', reason_sealed = $5 WHERE tenant = $1 AND customer = $2 AND status = $3 AND reason = $4`,
+				o.tenant, o.customer, o.Status, o.Reason, o.sealed)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("seal open reasons: %w", err)
+	}
+	return len(found), nil
 }
 
 // Erase destroys a customer: first the key, on the key store's ledger, so that
@@ -222,7 +356,7 @@ func (d *Directory) eraseRows(ctx context.Context, tenant id.Tenant, customer id
 				return err
 			}
 		}
-		tx.Queue(`UPDATE customer SET status = 'erased', reason = '', profile = NULL, revision = revision + 1, epoch = epoch + 1, updated_at = $3 WHERE tenant = $1 AND customer = $2`,
+		tx.Queue(`UPDATE customer SET status = 'erased', reason = '', reason_sealed = NULL, profile = NULL, revision = revision + 1, epoch = epoch + 1, updated_at = $3 WHERE tenant = $1 AND customer = $2`,
 			tenant, customer, tx.Now())
 		return d.Log.Append(tx, event.Event{Tenant: tenant, Customer: customer, Type: "customer.erased", Actor: actor})
 	})

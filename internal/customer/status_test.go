@@ -1,12 +1,14 @@
 package customer_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
 	"testing"
 
 	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/event"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/sqldb"
 )
@@ -129,7 +131,7 @@ func TestErase(t *testing.T) {
 				t.Errorf("%d rows of %s", n, table)
 			}
 		}
-		if n := w.count(t, `SELECT COUNT(*) FROM customer WHERE profile IS NOT NULL OR reason <> ''`); n != 0 {
+		if n := w.count(t, `SELECT COUNT(*) FROM customer WHERE profile IS NOT NULL OR reason <> '' OR reason_sealed IS NOT NULL`); n != 0 {
 			t.Error("a profile or a reason is left")
 		}
 		// Again, in every way: nothing more happens.
@@ -277,6 +279,97 @@ func TestErasedOnAnotherNode(t *testing.T) {
 		}
 		if n := w.count(t, `SELECT COUNT(*) FROM identifier_holder`); n != 0 {
 			t.Errorf("an erased customer holds %d addresses", n)
+		}
+	})
+}
+
+func TestReasonIsSealed(t *testing.T) {
+	each(t, func(t *testing.T, w world) {
+		const words = "Quirina rang: her husband reads her mail"
+		who := w.created(t, verified(t, "q@example.com"))
+		set := func(status customer.Status, reason string) {
+			t.Helper()
+			if err := w.Directory.SetStatus(t.Context(), w.Tenant.ID, who, status, reason, "operator"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		set(customer.Locked, words)
+		if got := w.get(t, who).Reason; got != words {
+			t.Errorf("the reason is %q", got)
+		}
+		for column, content := range dump(t, w.DB) {
+			if bytes.Contains(content, []byte("husband")) {
+				t.Errorf("the reason lies open in %s", column)
+			}
+		}
+		told := func() (texts []string) {
+			t.Helper()
+			records, err := w.Log.Read(t.Context(), w.Tenant.ID, event.Filter{Customer: who, Type: "customer.status.changed"}, event.Page{OldestFirst: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range records {
+				if r.Personal == nil {
+					texts = append(texts, "")
+					continue
+				}
+				text, err := r.Personal.Open(w.keys(t))
+				if r.Personal.Holder != "" || err != nil {
+					t.Fatalf("held by %q: %v", r.Personal.Holder, err)
+				}
+				texts = append(texts, string(text))
+			}
+			return texts
+		}
+		want := []string{`{"reason":"` + words + `"}`}
+		if got := told(); !slices.Equal(got, want) {
+			t.Errorf("the event tells %q", got)
+		}
+
+		// A status without a reason has none, whatever the one before had.
+		set(customer.Active, "")
+		if got := w.get(t, who).Reason; got != "" {
+			t.Errorf("the reason is %q", got)
+		}
+
+		// What a node of the release before writes: it knows the open column alone.
+		before := `UPDATE customer SET status = $3, reason = $4 WHERE tenant = $1 AND customer = $2`
+		set(customer.Locked, words)
+		w.Write(t, func(tx *sqldb.Tx) error { tx.Queue(before, w.Tenant.ID, who, customer.Active, ""); return nil })
+		if got := w.get(t, who).Reason; got != "" {
+			t.Errorf("of another status: %q", got)
+		}
+		w.Write(t, func(tx *sqldb.Tx) error {
+			tx.Queue(before, w.Tenant.ID, who, customer.Suspended, "open words")
+			return nil
+		})
+		if got := w.get(t, who).Reason; got != "open words" {
+			t.Errorf("the open reason is %q", got)
+		}
+		if n, err := w.Directory.SealReasons(t.Context(), 10); n != 1 || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+		if n, err := w.Directory.SealReasons(t.Context(), 10); n != 0 || err != nil {
+			t.Errorf("again: %d, %v", n, err)
+		}
+		if got := w.get(t, who).Reason; got != "open words" {
+			t.Errorf("after it was sealed: %q", got)
+		}
+		for column, content := range dump(t, w.DB) {
+			if bytes.Contains(content, []byte("open words")) {
+				t.Errorf("it still lies open in %s", column)
+			}
+		}
+
+		// The customer's copy goes with the customer; the operators' own stays.
+		if err := w.Directory.Erase(t.Context(), w.Tenant.ID, who, "operator"); err != nil {
+			t.Fatal(err)
+		}
+		if n := w.count(t, `SELECT COUNT(*) FROM customer WHERE reason_sealed IS NOT NULL`); n != 0 {
+			t.Error("a reason is left")
+		}
+		if got := told(); len(got) != 3 || !slices.Contains(got, want[0]) {
+			t.Errorf("after the erasure the events tell %q", got)
 		}
 	})
 }

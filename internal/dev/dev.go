@@ -167,7 +167,8 @@ func configure(dir string, o Options) (*config.Config, error) {
 	c.Listen = loopback(o.PortBase + portCardea)
 	c.BaseURL = origin(o.PortBase + portCardea)
 	c.SystemURL = origin(o.PortBase + portSystem)
-	c.ShutdownGrace = 3 * time.Second
+	c.ShutdownGrace, c.DrainDelay = 3*time.Second, 0
+	c.Rate.FormsPerSecond, c.Rate.FailuresPerSecond = 0, 0 // everybody is the same address here
 	return c, nil
 }
 

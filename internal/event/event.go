@@ -58,7 +58,7 @@ type Event struct {
 	Customer id.Customer // whom it is about; "" for an event of the tenant alone
 	Type     string      // what happened: "session.started"
 	Actor    string      // who did it: the id of a customer, operator or application, or System
-	Request  id.Request  // the HTTP request it happened in; may be ""
+	Request  id.Request  // the HTTP request it happened in; "" takes that of the transaction's context
 	Data     any         // encoded as JSON; nothing personal; nil is {}
 
 	// Personal is encoded as JSON and sealed with Sealer, which is the key of
@@ -197,6 +197,9 @@ func (l *Log) append(tx *sqldb.Tx, e Event) error {
 		return errors.New("a personal part without a key to seal it")
 	case e.Other.Personal != nil && e.Other.Customer == "":
 		return errors.New("a second personal part of nobody")
+	}
+	if e.Request == "" {
+		e.Request = id.RequestOf(tx.Context())
 	}
 	u := tx.Local(unitKey{l}, func() any { return l.newUnit(tx) }).(*unit)
 	s, err := u.subject(tx, l, e.Tenant, e.Customer)

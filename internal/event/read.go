@@ -148,5 +148,19 @@ func (l *Log) Read(ctx context.Context, tenant id.Tenant, f Filter, p Page) ([]R
 	return records, rows.Err()
 }
 
+// mostPending bounds what Backlog counts.
+const mostPending = 100_000
+
+// Backlog tells how many events wait for their place in the order, on all
+// nodes, and when the oldest of them was made. It counts 100,000 at most.
+func (l *Log) Backlog(ctx context.Context) (pending int, oldest time.Time, err error) {
+	var first id.Event
+	err = l.db.QueryRow(ctx, `SELECT COUNT(*), COALESCE(MIN(event), '') FROM (SELECT event FROM event_pending LIMIT $1) AS waiting`, mostPending).Scan(&pending, &first)
+	if err != nil {
+		return 0, time.Time{}, fmt.Errorf("count the events that wait: %w", err)
+	}
+	return pending, id.Time(first), nil
+}
+
 // firstID is the least identifier that an event of this millisecond can have.
 func firstID(t time.Time) id.Event { return id.New[id.Event](t, new(fixed)) }

@@ -172,6 +172,7 @@ type Program struct {
 	program cel.Program
 	types   map[string]Type
 	source  string
+	names   map[string]bool
 }
 
 // Compile compiles a condition. The error is a *CompileError.
@@ -208,8 +209,18 @@ func (e *Environment) Compile(source string) (*Program, error) {
 	if err != nil {
 		return nil, whole("%v", err)
 	}
-	return &Program{program: program, types: e.types, source: source}, nil
+	names := map[string]bool{}
+	for _, reference := range ast.NativeRep().ReferenceMap() {
+		if _, declared := e.types[reference.Name]; declared {
+			names[reference.Name] = true
+		}
+	}
+	return &Program{program: program, types: e.types, source: source, names: names}, nil
 }
+
+// Names tells whether the condition names a variable: the value of one that it
+// does not name is not looked at.
+func (p *Program) Names(variable string) bool { return p.names[variable] }
 
 // Source returns the text that the program was compiled from.
 func (p *Program) Source() string { return p.source }

@@ -234,3 +234,25 @@ func BenchmarkEval(b *testing.B) {
 		}
 	}
 }
+
+func TestNames(t *testing.T) {
+	environment, err := NewEnvironment(Variable{Name: "a.b", Type: Bool}, Variable{Name: "a.c", Type: Strings}, Variable{Name: "d", Type: String})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for source, want := range map[string]string{"a.b": "a.b ", "true": "", "size(a.c) > 0 && !a.b": "a.b a.c ", "a.c.exists(x, x == d)": "a.c d "} {
+		program, err := environment.Compile(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, name := range []string{"a.b", "a.c", "d"} {
+			if program.Names(name) {
+				got += name + " "
+			}
+		}
+		if got != want {
+			t.Errorf("%s names %q, want %q", source, got, want)
+		}
+	}
+}

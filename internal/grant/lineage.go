@@ -43,6 +43,7 @@ type lineage struct {
 	untilAtMost time.Time
 	endedAt     time.Time
 	granted     bool // its grant is there
+	unasked     bool // its grant is a first-party application's, which the customer was not asked for
 }
 
 // queueLineage reads a lineage with batch; the answer is nil where there is
@@ -50,14 +51,15 @@ type lineage struct {
 func queueLineage(batch *sqldb.Batch, tenant id.Tenant, customer id.Customer, lin id.Lineage) **lineage {
 	found := new(*lineage)
 	batch.Queue(`SELECT l.grant_id, l.application, l.session, l.generation, l.scopes, l.context, l.offline, l.epoch,
-			l.started_at, l.rotated_at, l.idle_until, l.absolute_until, l.ended_at, COALESCE(g.grant_id, ''), COALESCE(g.scopes, '')
+			l.started_at, l.rotated_at, l.idle_until, l.absolute_until, l.ended_at, COALESCE(g.grant_id, ''), COALESCE(g.scopes, ''),
+			COALESCE(g.first_party, FALSE)
 		FROM lineage l LEFT JOIN customer_grant g ON g.tenant = l.tenant AND g.customer = l.customer AND g.application = l.application
 		WHERE l.tenant = $1 AND l.customer = $2 AND l.lineage = $3`, []any{tenant, customer, lin}, func(row sqldb.Scanner) error {
 		l := &lineage{}
 		var scopes, allowed string
 		var present id.Grant
 		err := row.Scan(&l.grant, &l.application, &l.session, &l.generation, &scopes, &l.context, &l.offline, &l.epoch,
-			&l.startedAt, &l.rotatedAt, &l.idleUntil, &l.untilAtMost, &l.endedAt, &present, &allowed)
+			&l.startedAt, &l.rotatedAt, &l.idleUntil, &l.untilAtMost, &l.endedAt, &present, &allowed, &l.unasked)
 		if err != nil {
 			return fmt.Errorf("read the lineage: %w", err)
 		}
@@ -94,6 +96,7 @@ type Ref struct {
 // Alive is whether tokens of a lineage are good, and what they are good for.
 type Alive struct {
 	Active     bool
+	Unasked    bool // the customer was not asked for the grant: it is good for an application of the tenant's own alone
 	Grant      id.Grant
 	Scopes     []string // those that the lineage has and the customer still allows
 	Offline    bool
@@ -114,7 +117,7 @@ func (g *Grants) QueueAlive(batch *sqldb.Batch, t *tenant.Tenant, r Ref) func() 
 		if l == nil || t.Suspended || l.session != r.Session || l.application != r.Application || !l.alive(presence()) {
 			return Alive{}
 		}
-		return Alive{Active: true, Grant: l.grant, Scopes: l.scopes, Offline: l.offline, Context: l.context,
+		return Alive{Active: true, Unasked: l.unasked, Grant: l.grant, Scopes: l.scopes, Offline: l.offline, Context: l.context,
 			Generation: l.generation, StartedAt: l.startedAt, RefreshEnd: earlier(l.idleUntil, l.untilAtMost)}
 	}
 }

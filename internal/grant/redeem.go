@@ -30,11 +30,12 @@ const (
 // Redemption is a code that is presented, by the application that it was made
 // for and with all that it was bound to proven.
 type Redemption struct {
-	Ref                 // as sealed in the code
-	FirstParty bool     // the application is the tenant's own: its grant is made if need be
-	Scopes     []string // of the code
-	Claims     []string // what a first-party application is given, for its grant
-	Context    string   // kept with the lineage for whoever refreshes it, such as auth_time; nothing personal
+	Ref                  // as sealed in the code
+	FirstParty bool      // the application is the tenant's own: its grant is made if need be
+	Scopes     []string  // of the code
+	Claims     []string  // what a first-party application is given, for its grant
+	Expires    time.Time // when the code runs out
+	Context    string    // kept with the lineage for whoever refreshes it, such as auth_time; nothing personal
 	// Refresh says that the application gets a refresh token. Idle and Absolute
 	// bound it then; otherwise Absolute is the life of the access token.
 	Refresh        bool
@@ -70,7 +71,9 @@ func (g *Grants) Redeem(ctx context.Context, t *tenant.Tenant, r Redemption) (Re
 		return g.replayed(ctx, t, r)
 	}
 	p := presence()
-	if t.Suspended || !p.Allowed || !p.Live {
+	// A replay ends the lineage however late it comes, and so is looked for
+	// first (RFC 6749, section 4.1.2).
+	if t.Suspended || !p.Allowed || !p.Live || !g.Clock.Now().Before(r.Expires) {
 		return Redeemed{Outcome: Refused}, nil
 	}
 	if !r.FirstParty && (!found || !existing.Covers(r.Scopes, nil)) {

@@ -20,6 +20,7 @@ const Grace = 10 * time.Second
 // it is.
 type Presented struct {
 	Application id.Application
+	FirstParty  bool // the application is the tenant's own
 	Token       string
 	Allowed     []string // the scopes that the application may have at present
 	Requested   []string // the scopes it asks for; empty: all that it has
@@ -75,6 +76,9 @@ func (g *Grants) Rotate(ctx context.Context, t *tenant.Tenant, presented Present
 	if !l.alive(p) || !now.Before(l.idleUntil) || !now.Before(l.untilAtMost) ||
 		!now.Before(l.rotatedAt.Add(presented.Idle)) || !now.Before(l.startedAt.Add(presented.Absolute)) {
 		return refused, nil
+	}
+	if l.unasked && !presented.FirstParty {
+		return refused, nil // it was the tenant's own, which the customer was not asked for
 	}
 	if l.offline && !slices.Contains(presented.Allowed, OfflineAccess) {
 		return refused, nil // what let it outlive its session was taken from the application

@@ -67,7 +67,7 @@ const (
 func (w world) code(who id.Customer, in id.Session, scopes []string) grant.Redemption {
 	return grant.Redemption{
 		Ref:        grant.Ref{Customer: who, Application: app, Session: in, Lineage: id.New[id.Lineage](w.Clock.Now(), rand.Reader)},
-		FirstParty: true, Scopes: scopes, Context: `{"auth_time":1}`, Refresh: true, Idle: refreshIdle, Absolute: refreshAbsolute,
+		FirstParty: true, Scopes: scopes, Expires: w.Clock.Now().Add(time.Minute), Context: `{"auth_time":1}`, Refresh: true, Idle: refreshIdle, Absolute: refreshAbsolute,
 	}
 }
 
@@ -94,7 +94,7 @@ func (w world) begin(t testing.TB, scopes []string, stay bool) (grant.Redemption
 }
 
 func present(token string) grant.Presented {
-	return grant.Presented{Application: app, Token: token, Allowed: offline, Idle: refreshIdle, Absolute: refreshAbsolute}
+	return grant.Presented{Application: app, FirstParty: true, Token: token, Allowed: offline, Idle: refreshIdle, Absolute: refreshAbsolute}
 }
 
 func (w world) rotate(t testing.TB, token string) grant.Refreshed {

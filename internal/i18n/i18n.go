@@ -23,6 +23,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	goi18n "github.com/nicksnyder/go-i18n/v2/i18n"
 	"go.yaml.in/yaml/v3"
@@ -34,6 +35,22 @@ var locales embed.FS
 
 // Default is the language of whoever asks for none that is supported.
 const Default = "en"
+
+// supported are the languages that there are texts in, by their files.
+var supported = sync.OnceValue(func() []string {
+	files, _ := fs.Glob(locales, "locales/*.yaml") // the pattern is well formed, which is all that can be wrong
+	languages := make([]string, 0, len(files))
+	for _, file := range files {
+		languages = append(languages, strings.TrimSuffix(path.Base(file), ".yaml"))
+	}
+	return languages
+})
+
+// Supports tells whether there are texts for a language, or for the one that it
+// is a form of: for en-GB those in en.
+func Supports(lang string) bool {
+	return slices.ContainsFunc(supported(), func(has string) bool { return lang == has || strings.HasPrefix(lang, has+"-") })
+}
 
 // Bundle holds the texts of all languages. It does not change after New and is
 // safe for concurrent use.

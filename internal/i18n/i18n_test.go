@@ -195,3 +195,16 @@ func TestWriting(t *testing.T) {
 		}
 	}
 }
+
+func TestSupports(t *testing.T) {
+	for _, lang := range bundle(t).Languages() {
+		if !Supports(lang) || !Supports(lang+"-XX") {
+			t.Errorf("%s is not supported", lang)
+		}
+	}
+	for _, lang := range []string{"", "de", "e", "eng", "x-en"} {
+		if Supports(lang) {
+			t.Errorf("%q is supported", lang)
+		}
+	}
+}

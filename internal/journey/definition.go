@@ -37,11 +37,12 @@ type stepDefinition struct {
 
 // Set is a checked set of journeys, ready to run.
 type Set struct {
-	hash     string
 	journeys map[string]*compiled
 }
 
 type compiled struct {
+	text  []byte // as it is written
+	hash  string // of its definition and of all that it can lead to
 	start string
 	steps map[string]*compiledStep
 }
@@ -67,14 +68,12 @@ func Load(files fs.FS, kinds map[string]Step) (*Set, error) {
 		return nil, fmt.Errorf("declare what conditions may ask for: %w", err)
 	}
 	set := &Set{journeys: map[string]*compiled{}}
-	var texts [][]byte
 	var faults []error
 	for _, name := range names {
 		text, err := fs.ReadFile(files, name)
 		if err != nil {
 			return nil, fmt.Errorf("read the journey %s: %w", name, err)
 		}
-		texts = append(texts, text)
 		if err := set.add(text, kinds, environment); err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", name, err))
 		}
@@ -85,8 +84,40 @@ func Load(files fs.FS, kinds map[string]Step) (*Set, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	set.hash = hashOf(texts...)
+	for name, journey := range set.journeys {
+		var texts [][]byte
+		for _, within := range set.within(name) {
+			texts = append(texts, set.journeys[within].text)
+		}
+		journey.hash = hashOf(texts...)
+	}
 	return set, nil
+}
+
+// within are the names of the journeys that one can lead to, itself included,
+// in order.
+func (set *Set) within(journey string) []string {
+	found := []string{journey}
+	for at := 0; at < len(found); at++ {
+		for _, step := range set.journeys[found[at]].steps {
+			for _, target := range slices.Concat(slices.Collect(maps.Values(step.definition.On)), []string{step.definition.Else}) {
+				if next, _ := split(found[at], target); !slices.Contains(found, next) {
+					found = append(found, next)
+				}
+			}
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+// hash names what a journey does from any of its steps on, by content. It is
+// empty for one that there is not.
+func (set *Set) hash(journey string) string {
+	if c := set.journeys[journey]; c != nil {
+		return c.hash
+	}
+	return ""
 }
 
 // LoadDefaults reads the journeys that every tenant has.
@@ -111,7 +142,7 @@ func (set *Set) add(text []byte, kinds map[string]Step, environment *expr.Enviro
 	if set.journeys[d.Journey] != nil {
 		return fmt.Errorf("there are two journeys %q", d.Journey)
 	}
-	c := &compiled{start: d.Start, steps: map[string]*compiledStep{}}
+	c := &compiled{text: text, start: d.Start, steps: map[string]*compiledStep{}}
 	var faults []error
 	for _, sd := range d.Steps {
 		step, known := kinds[sd.Uses]

@@ -67,13 +67,35 @@ func TestLoad(t *testing.T) {
 	if set.find("one", "again") == nil || set.find("one", "nowhere") != nil || set.find("three", "ask") != nil {
 		t.Error("steps are not found by their names")
 	}
-	same, err := load(right, other)
-	if err != nil || same.hash != set.hash {
-		t.Errorf("the same text has another hash: %v", err)
+}
+
+// DESIGN.md, rule 7: a journey is known by its content, and that of what it
+// leads to; what it does not lead to does not matter.
+func TestHash(t *testing.T) {
+	hashes := func(one, two string) (string, string) {
+		t.Helper()
+		set, err := load(one, two)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return set.hash("one"), set.hash("two")
 	}
-	changed, err := load(strings.Replace(right, "colour: blue", "colour: grey", 1), other)
-	if err != nil || changed.hash == set.hash {
-		t.Errorf("another text has the same hash: %v", err)
+	one, two := hashes(right, other)
+	if one == "" || two == "" || one == two {
+		t.Errorf("the hashes are %q and %q", one, two)
+	}
+	if sameOne, sameTwo := hashes(right, other); sameOne != one || sameTwo != two {
+		t.Error("the same text has another hash")
+	}
+	if changed, same := hashes(strings.Replace(right, "colour: blue", "colour: grey", 1), other); changed == one || same != two {
+		t.Error("a change does not show in the hash of its journey, or shows in that of another")
+	}
+	if changed, also := hashes(right, other+"# a word\n"); changed == one || also == two {
+		t.Error("a change does not show in the hashes of the journeys that lead there")
+	}
+	set, err := load(right, other)
+	if err != nil || set.hash("three") != "" {
+		t.Errorf("a journey that there is not has the hash %q, %v", set.hash("three"), err)
 	}
 }
 

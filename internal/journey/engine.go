@@ -96,7 +96,6 @@ func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*Vie
 	run.State = &State{
 		Run:     id.New[id.Run](run.Now, e.Random),
 		Journey: start.Journey,
-		Hash:    e.set.hash,
 		Expires: run.Now.Add(Lifetime).Unix(),
 		Binding: bindingOf(start.Client.Binding),
 		Return:  start.Return,
@@ -114,7 +113,9 @@ func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*Vie
 		case start.Journey == "consent":
 			run.State.Customer, run.State.Epoch = signedIn.Customer, signedIn.Epoch
 		case start.Again && start.Journey == "sign-in":
-			// He is to prove himself again: do not ask who he is.
+			// He is to prove himself again: do not ask who he is, and offer what he
+			// chose the last time.
+			run.State.Stay = signedIn.Stay && t.Settings.Session.OfferStay
 			if err := e.Subjects.Subject(ctx, run, signedIn.Customer); err != nil {
 				return nil, err
 			}
@@ -143,7 +144,7 @@ func (e *Engine) Answer(ctx context.Context, t *tenant.Tenant, sealed string, va
 	if run.State, err = open(run.Keys, sealed); err != nil {
 		return nil, nil, err
 	}
-	if err := run.State.check(client.Binding, e.set.hash, run.Now); err != nil {
+	if err := run.State.check(client.Binding, e.set.hash(run.State.Journey), run.Now); err != nil {
 		return nil, nil, err
 	}
 	step := e.set.find(run.State.Journey, run.State.Step)
@@ -162,7 +163,7 @@ func (e *Engine) Answer(ctx context.Context, t *tenant.Tenant, sealed string, va
 	}
 
 	answer := Answer{Values: values, Choice: values.Get("choose")}
-	limited, err := e.draw(ctx, run, step.step.Guard(run, answer))
+	drawn, limited, err := e.draw(ctx, run, step.step.Guard(run, answer))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -170,13 +171,20 @@ func (e *Engine) Answer(ctx context.Context, t *tenant.Tenant, sealed string, va
 		view, err := e.show(ctx, run, nil, limited, false)
 		return view, nil, err
 	}
+	proofs := len(run.State.Proofs)
 	result, err := step.step.Answer(ctx, run, answer)
-	if errors.Is(err, credential.ErrBusy) {
+	if errors.Is(err, credential.ErrBusy) { // nothing was tried
+		if err := e.refund(ctx, run, drawn); err != nil {
+			return nil, nil, err
+		}
 		view, err := e.show(ctx, run, nil, nil, true)
 		return view, nil, err
 	}
 	if err != nil {
 		return nil, nil, err
+	}
+	if run.Void && len(run.State.Proofs) > proofs {
+		return nil, nil, fmt.Errorf("the step %s took a proof beyond the budget", run.State.Step)
 	}
 	if result.outcome == "" {
 		view, err := e.show(ctx, run, result.errors, nil, false)
@@ -255,6 +263,7 @@ func (e *Engine) moveTo(ctx context.Context, run *Run, journey, step string) err
 			return fmt.Errorf("there is no step %s/%s", journey, step)
 		}
 		run.State.Journey, run.State.Step, run.Config = journey, step, Config(found.definition.With)
+		run.State.Hash = e.set.hash(journey)
 		if found.when == nil {
 			return nil
 		}
@@ -275,7 +284,7 @@ func (e *Engine) enter(ctx context.Context, run *Run, step Step) (*Limited, erro
 	if !does {
 		return nil, nil
 	}
-	limited, err := e.draw(ctx, run, entering.EnterGuard(run))
+	_, limited, err := e.draw(ctx, run, entering.EnterGuard(run))
 	if err != nil || limited != nil {
 		return limited, err
 	}
@@ -298,29 +307,65 @@ func (e *Engine) show(ctx context.Context, run *Run, faults []FieldError, limite
 	}, nil
 }
 
+// drawn is one take from a budget.
+type drawn struct {
+	kind    string
+	subject budget.Subject
+	verdict budget.Verdict
+}
+
 // draw takes what guard asks for from the budgets: from the device's where the
 // browser is known to the customer, else from the customer's, else from that
-// of whoever has the address. It returns what is exhausted.
-func (e *Engine) draw(ctx context.Context, run *Run, guard Guard) (*Limited, error) {
-	for _, kind := range []string{guard.Tests, guard.Sends} {
+// of whoever has the address; for new passwords from the run's, which all its
+// rewound states share. It returns what it took, and what is exhausted.
+// A take that must come to nothing makes the run Void.
+func (e *Engine) draw(ctx context.Context, run *Run, guard Guard) ([]drawn, *Limited, error) {
+	var taken []drawn
+	for _, kind := range []string{guard.Tests, guard.Sends, guard.Hashes} {
 		if kind == "" {
 			continue
 		}
-		verdict, err := e.Budgets.Take(ctx, run.Tenant.ID, kind, Subject(run), LimitOf(run.Tenant, kind))
-		if err != nil {
-			return nil, fmt.Errorf("draw on the budget: %w", err)
+		limit := LimitOf(run.Tenant, kind)
+		if guard.Strong {
+			limit.Total = 0
 		}
-		if verdict.Crossed {
+		take := drawn{kind: kind, subject: Subject(run)}
+		if kind == budget.Hash {
+			take.subject = budget.Stranger([]byte("run " + run.State.Run))
+		}
+		var err error
+		if take.verdict, err = e.Budgets.Take(ctx, run.Tenant.ID, kind, take.subject, limit); err != nil {
+			return nil, nil, fmt.Errorf("draw on the budget: %w", err)
+		}
+		if take.verdict.Crossed {
 			if err := e.tellCrossed(ctx, run, kind); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
-		if !verdict.Allowed {
-			return &Limited{What: kind, Until: verdict.Until}, nil
+		if !take.verdict.Allowed {
+			return nil, &Limited{What: kind, Until: take.verdict.Until}, nil
+		}
+		run.Void = run.Void || take.verdict.Void
+		taken = append(taken, take)
+	}
+	return taken, nil, nil
+}
+
+// refund gives back what was drawn for something that was not done.
+func (e *Engine) refund(ctx context.Context, run *Run, taken []drawn) error {
+	// It may have been the request's own time that ran out.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refundTime)
+	defer cancel()
+	for _, take := range taken {
+		if err := e.Budgets.Refund(ctx, run.Tenant.ID, take.kind, take.subject, take.verdict); err != nil {
+			return err
 		}
 	}
-	return nil, nil
+	return nil
 }
+
+// refundTime is how long a refund may take.
+const refundTime = 5 * time.Second
 
 // Subject is whose budget a run draws on.
 func Subject(run *Run) budget.Subject {
@@ -334,18 +379,27 @@ func Subject(run *Run) budget.Subject {
 	}
 }
 
-// LimitOf is a tenant's limit for a kind of budget.
+// LimitOf is a tenant's limit for a kind of budget. A quarter of a total is for
+// the browsers that the customer is known in (docs/decisions/0011).
 func LimitOf(t *tenant.Tenant, kind string) budget.Limit {
 	limits := t.Settings.Limits
+	limit := func(perHour, total int) budget.Limit {
+		return budget.Limit{Window: time.Hour, PerWindow: perHour, Total: total, Reserve: (total + 3) / 4}
+	}
 	switch kind {
 	case budget.Password:
-		return budget.Limit{Window: time.Hour, PerWindow: limits.PasswordPerHour, Total: limits.PasswordTotal}
+		return limit(limits.PasswordPerHour, limits.PasswordTotal)
 	case budget.Code:
-		return budget.Limit{Window: time.Hour, PerWindow: limits.CodePerHour, Total: limits.CodeTotal}
+		return limit(limits.CodePerHour, limits.CodeTotal)
+	case budget.Hash:
+		return limit(hashesPerRun, 0)
 	default:
-		return budget.Limit{Window: time.Hour, PerWindow: limits.SendPerHour}
+		return limit(limits.SendPerHour, 0)
 	}
 }
+
+// hashesPerRun is how many new passwords one run may try. Weak ones count.
+const hashesPerRun = 20
 
 // tellCrossed appends the event of a limit that has just been met. One without
 // a customer holds the keyed hash of the address only.

@@ -7,8 +7,10 @@ import (
 	"github.com/cardea-id/cardea/internal/expr"
 )
 
-// Facts tells what conditions may ask of a customer. Implemented by
-// journey/step, which knows the capabilities.
+// Facts tells what conditions may ask of a customer. Each is asked only for a
+// condition that names it. Before a proof they are told of nobody: what is read
+// of a customer takes time, which would tell strangers that there is one.
+// Implemented by journey/step, which knows the capabilities.
 type Facts interface {
 	// Missing returns the profile properties that the tenant asks for and the
 	// customer has neither told before nor in this journey.
@@ -44,13 +46,22 @@ func compileCondition(environment *expr.Environment, text string) (*condition, e
 }
 
 func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, error) {
-	missing, err := facts.Missing(ctx, run)
-	if err != nil {
-		return false, err
+	of := run
+	if !proved(run) {
+		of = nobody(run)
 	}
-	due, err := facts.TermsDue(ctx, run)
-	if err != nil {
-		return false, err
+	var missing []string
+	var due bool
+	var err error
+	if c.program.Names("customer.missing") {
+		if missing, err = facts.Missing(ctx, of); err != nil {
+			return false, err
+		}
+	}
+	if c.program.Names("terms.due") {
+		if due, err = facts.TermsDue(ctx, of); err != nil {
+			return false, err
+		}
 	}
 	application, firstParty := "", true
 	if run.Application != nil {
@@ -76,4 +87,20 @@ func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, err
 		return false, fmt.Errorf("a condition of the journey %s: %w", run.State.Journey, err)
 	}
 	return holds, nil
+}
+
+// proved tells whether a run may ask for what is stored of its customer: after
+// a proof, or in that customer's own session.
+func proved(run *Run) bool {
+	signedIn := run.Client.Session
+	return len(run.State.Proofs) > 0 || (signedIn != nil && run.State.Session == signedIn.ID && run.State.Customer == signedIn.Customer)
+}
+
+// nobody is a run that has found no customer.
+func nobody(run *Run) *Run {
+	state := *run.State
+	state.Customer = ""
+	of := *run
+	of.State, of.Device = &state, ""
+	return &of
 }

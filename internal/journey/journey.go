@@ -39,6 +39,9 @@ type Client struct {
 type Return struct {
 	Kind   string `json:"kind"`
 	Params string `json:"params,omitempty"`
+	// Since is when whoever resumes first took up what it goes on with, in Unix
+	// microseconds: journeys that follow one another on its behalf keep it.
+	Since int64 `json:"since,omitempty"`
 }
 
 // Start asks for a journey to begin.
@@ -83,7 +86,7 @@ type FieldError struct {
 
 // Limited says that something has been tried or sent too often.
 type Limited struct {
-	What  string // "password", "code" or "send"
+	What  string // "password", "code", "send" or "hash"
 	Until time.Time
 }
 

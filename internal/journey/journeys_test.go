@@ -192,6 +192,55 @@ func TestSignInByCode(t *testing.T) {
 	})
 }
 
+// TestCodesOfKnownAndUnknownNamesCostTheSameRows (DESIGN.md, rule 2), whether
+// or not a name leads to an address.
+func TestCodesOfKnownAndUnknownNamesCostTheSameRows(t *testing.T) {
+	journeytest.Each(t, func(t *testing.T, w *world) {
+		name := func(text string) identifier.Normalised {
+			n, err := identifier.Normalise(identifier.Username, text, identifier.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		w.NewCustomer(t, "kim@example.com", password, name("kim"))
+		w.NewCustomer(t, "lea@example.com", password)
+		tables, err := w.DB.Tables(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := func() map[string]int {
+			counts := map[string]int{}
+			for _, table := range tables {
+				counts[table.Name] = w.Count(t, `SELECT COUNT(*) FROM `+table.Name)
+			}
+			return counts
+		}
+		costs := map[string]string{}
+		for _, named := range []string{"kim", "who", "lea@example.com", "new@example.com"} {
+			b := w.Browser().Begin(t, "sign-in").Send(t, "identifier", named)
+			for _, act := range []string{"code", "resend"} {
+				before := rows()
+				at(t, b.Send(t, "choose", act), "code", "")
+				added := map[string]int{}
+				for table, n := range rows() {
+					if n != before[table] {
+						added[table] = n - before[table]
+					}
+				}
+				if added["notify_outbox"] != 1 || added["challenge"] != 1 {
+					t.Errorf("%s, %s: the rows are %v", named, act, added)
+				}
+				if cost := fmt.Sprint(added); costs[act] == "" {
+					costs[act] = cost
+				} else if costs[act] != cost {
+					t.Errorf("%s, %s costs %s, another one %s", named, act, cost, costs[act])
+				}
+			}
+		}
+	})
+}
+
 func TestCodeForAnUnknownAddressGoesOnAsSignUp(t *testing.T) {
 	journeytest.Each(t, func(t *testing.T, w *world) {
 		b := w.Browser().Begin(t, "sign-in").Send(t, "identifier", v).Send(t, "choose", "code")
@@ -378,7 +427,12 @@ func TestTerms(t *testing.T) {
 		}
 		at(t, b.Send(t, "decision", "maybe"), "terms")
 		declined := *b
-		at(t, declined.Send(t, "choose", "decline"), "deny")
+		at(t, declined.Send(t, "choose", "decline"), "denied") // the application is told
+		own := w.Browser()
+		own.Application = nil
+		own.Begin(t, "sign-up").Send(t, "identifier", v)
+		own.Send(t, "code", w.Code(t, v)).Send(t, "choose", "skip")
+		at(t, own.Send(t, "choose", "decline"), "deny")
 		if w.Find(t, v) != "" {
 			t.Error("who declined has an account")
 		}
@@ -400,7 +454,7 @@ func TestTerms(t *testing.T) {
 		}
 		at(t, signIn(), "authenticated")
 		w.Apply(t, func(s *tenant.Settings) { s.Terms = document("3") })
-		at(t, signIn().Send(t, "choose", "decline"), "deny")
+		at(t, signIn().Send(t, "choose", "decline"), "denied")
 		at(t, signIn().Send(t, "decision", "allow"), "authenticated")
 		if got := stored(who); len(got) != 2 {
 			t.Errorf("stored %v", got)

@@ -2,6 +2,8 @@ package journey_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -61,7 +63,7 @@ start: identify
 steps:
   - {id: identify, uses: identify, on: {identified: password, create: closed}}
   - {id: password, uses: password, on: {correct: finish, code: closed, back: identify}}
-  - {id: finish, uses: finish, with: {outcome: authenticated}, on: {refused: closed, taken: closed}}
+  - {id: finish, uses: finish, with: {outcome: authenticated}, on: {refused: closed, taken: closed, closed: closed}}
   - {id: closed, uses: deny, with: {reason: account_closed}}
 `)}}, w.Kinds)
 		if err != nil {
@@ -72,6 +74,30 @@ steps:
 		deployed := *b
 		deployed.World = &newer
 		refused("under other definitions", &deployed, state, journey.ErrExpired, true)
+		// As during a rolling upgrade, with nodes of both releases: what a journey
+		// does not lead to may change under it.
+		for changed, expires := range map[string]bool{"consent.yaml": false, "sign-up.yaml": true} {
+			files := fstest.MapFS{}
+			for _, name := range []string{"consent.yaml", "sign-in.yaml", "sign-up.yaml"} {
+				text, err := os.ReadFile(filepath.Join("definitions", name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if name == changed {
+					text = append(text, "# another release\n"...)
+				}
+				files[name] = &fstest.MapFile{Data: text}
+			}
+			if set, err = journey.Load(files, w.Kinds); err != nil {
+				t.Fatal(err)
+			}
+			newer.Engine = journey.NewWith(w.Options(), set)
+			if expires {
+				refused("under another "+changed, &deployed, state, journey.ErrExpired, true)
+			} else if deployed.Submit(t, state, journeytest.Values("password", wrong)); deployed.Err != nil {
+				t.Errorf("under another %s: %v", changed, deployed.Err)
+			}
+		}
 
 		w.Fake.Advance(journey.Lifetime - time.Second)
 		at(t, b.Send(t, "password", wrong), "password", "password_wrong")

@@ -48,7 +48,7 @@ const (
 type State struct {
 	Run         id.Run         `json:"run"`
 	Journey     string         `json:"journey"`
-	Hash        string         `json:"hash"` // of the definitions
+	Hash        string         `json:"hash"` // of the journey's definition and of all that it can lead to
 	Step        string         `json:"step"`
 	Expires     int64          `json:"expires"` // Unix seconds
 	Binding     []byte         `json:"binding"` // SHA-256 of the journey cookie
@@ -67,6 +67,8 @@ type State struct {
 	Proofs []Proof `json:"proofs,omitempty"`
 
 	Challenge    id.Challenge   `json:"challenge,omitempty"`     // the code that was last sent
+	Handle       []byte         `json:"handle,omitempty"`        // the look-up hash that it is kept under, which may not be today's
+	Strong       bool           `json:"strong,omitempty"`        // whether that is a long one
 	PasswordHash string         `json:"password_hash,omitempty"` // of an account to be made
 	Profile      map[string]any `json:"profile,omitempty"`       // what was collected
 	Offered      string         `json:"offered,omitempty"`       // the version of the terms that was last shown
@@ -93,7 +95,7 @@ func seal(keys *keyring.Tenant, s *State) (string, error) {
 		return "", fmt.Errorf("write the journey's state: %w", err)
 	}
 	known := *s
-	known.Customer, known.Epoch = s.Minted, math.MaxInt64
+	known.Customer, known.Epoch, known.Strong = s.Minted, math.MaxInt64, true
 	longest, err := json.Marshal(&known)
 	if err != nil {
 		return "", fmt.Errorf("write the journey's state: %w", err)
@@ -134,12 +136,13 @@ func bindingOf(cookie string) []byte {
 	return sum[:]
 }
 
-// check tells whether a state may go on in the browser that holds cookie.
+// check tells whether a state may go on in the browser that holds cookie. hash
+// is its journey's at present.
 func (s *State) check(cookie, hash string, now time.Time) error {
 	if cookie == "" || subtle.ConstantTimeCompare(s.Binding, bindingOf(cookie)) != 1 {
 		return ErrCrossed
 	}
-	if now.Unix() >= s.Expires || s.Hash != hash {
+	if now.Unix() >= s.Expires || hash == "" || s.Hash != hash {
 		return ErrExpired
 	}
 	return nil

@@ -48,10 +48,15 @@ type Finishing interface {
 	Finish(ctx context.Context, run *Run) (*Finished, Result, error)
 }
 
-// Guard says what a submission tests or sends: a kind of budget, or nothing.
+// Guard says what a submission tests, sends or hashes: a kind of budget, or
+// nothing.
 type Guard struct {
-	Tests string // "password" or "code"
-	Sends string // "send"
+	Tests  string // "password" or "code"
+	Sends  string // "send"
+	Hashes string // "hash": a password that is chosen, where none is tested
+	// Strong says that what is tested has 64 bits or more, so that only the
+	// hour's limit holds for it (NIST SP 800-63B-4, section 3.1.3.2).
+	Strong bool
 }
 
 // Result is what came of an answer: an outcome, or the same step again with
@@ -102,6 +107,10 @@ type Run struct {
 	Config      Config
 	Now         time.Time
 	Device      id.Device // the device that the browser is known as to State.Customer, "" for a stranger
+	// Void says that what is tested must come to nothing: strangers have used up
+	// their part of the customer's total. It is answered as if it were wrong,
+	// at the same cost, so that nobody sees that there is a customer.
+	Void bool
 }
 
 // Handle is the keyed hash of the identifier that was named: what budgets and

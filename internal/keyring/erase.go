@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/id"
@@ -21,6 +22,7 @@ type Erasure struct {
 	Tenant   id.Tenant
 	Customer id.Customer
 	ErasedAt time.Time
+	Finished bool // whether MarkErasures said so last
 }
 
 const (
@@ -31,7 +33,11 @@ ON CONFLICT (tenant, customer, generation) DO UPDATE SET tenant_generation = 0, 
 	sqlDropLaterCustomerKeys = `DELETE FROM customer_key WHERE tenant = $1 AND customer = $2 AND generation > 1`
 	sqlNextSequence          = `UPDATE key_store SET sequence = sequence + 1 WHERE name = 'store' RETURNING sequence`
 	sqlAddErasure            = `INSERT INTO erasure_ledger (tenant, customer, erased_at, sequence) VALUES ($1, $2, $3, $4)`
-	sqlErased                = `SELECT sequence, tenant, customer, erased_at FROM erasure_ledger WHERE sequence > $1 ORDER BY sequence LIMIT $2`
+	sqlErased                = `SELECT sequence, tenant, customer, erased_at, finished_at FROM erasure_ledger WHERE sequence > $1 ORDER BY sequence LIMIT $2`
+	sqlUnfinished            = `
+SELECT sequence, tenant, customer, erased_at, finished_at FROM erasure_ledger
+WHERE sequence > $1 AND finished_at = 0 AND erased_at <= $2 ORDER BY sequence LIMIT $3`
+	sqlMarkErasure = `UPDATE erasure_ledger SET finished_at = $3 WHERE tenant = $1 AND customer = $2`
 )
 
 // Erase enters the customer in the ledger and destroys the data key, in one
@@ -79,17 +85,55 @@ func (r *Ring) Erased(ctx context.Context, after int64, limit int) ([]Erasure, e
 	return erased(ctx, r.store, after, limit)
 }
 
+// Unfinished is Erased of those entries alone that are not marked as finished,
+// and that were made by before: an erasure that is under way is left to whoever
+// does it.
+func (r *Ring) Unfinished(ctx context.Context, after int64, before time.Time, limit int) ([]Erasure, error) {
+	return readLedger(ctx, r.store, sqlUnfinished, after, before, limit)
+}
+
+// MarkErasures notes of entries of the ledger whether everything else of those
+// customers is gone too. The mark is the main database's that this ledger
+// belongs to: when an older one is put in its place, it is not to be believed.
+func (r *Ring) MarkErasures(ctx context.Context, finished bool, entries []Erasure) error {
+	if !slices.ContainsFunc(entries, func(e Erasure) bool { return e.Finished != finished }) {
+		return nil
+	}
+	err := r.store.Write(ctx, func(tx *sqldb.Tx) error {
+		at := int64(0)
+		if finished {
+			at = tx.Now().UnixMicro()
+		}
+		for _, e := range entries {
+			if e.Finished != finished {
+				tx.Queue(sqlMarkErasure, e.Tenant, e.Customer, at)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("keyring: mark erasures: %w", err)
+	}
+	return nil
+}
+
 func erased(ctx context.Context, store *sqldb.DB, after int64, limit int) ([]Erasure, error) {
-	rows, err := store.Query(ctx, sqlErased, after, limit)
+	return readLedger(ctx, store, sqlErased, after, limit)
+}
+
+func readLedger(ctx context.Context, store *sqldb.DB, query string, args ...any) ([]Erasure, error) {
+	rows, err := store.Query(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("keyring: read erasure ledger: %w", err)
 	}
 	var page []Erasure
 	for rows.Next() {
 		var e Erasure
-		if err := rows.Scan(&e.Sequence, &e.Tenant, &e.Customer, &e.ErasedAt); err != nil {
+		var finished int64
+		if err := rows.Scan(&e.Sequence, &e.Tenant, &e.Customer, &e.ErasedAt, &finished); err != nil {
 			return nil, fmt.Errorf("keyring: read erasure ledger: %w", err)
 		}
+		e.Finished = finished != 0
 		page = append(page, e)
 	}
 	if err := rows.Err(); err != nil {

@@ -54,7 +54,8 @@ const (
 	sqlBumpVersion    = `UPDATE keyring_state SET version = version + 1 WHERE name = 'ring' RETURNING version`
 )
 
-// BeginLookupRotation gives a tenant a second look-up key. All nodes know it
+// BeginLookupRotation gives a tenant a second look-up key; package customer,
+// whose hashes they are, drives it (customer.RotateLookup). All nodes know it
 // before ready, and from then on its hashes come first: that is when to begin
 // to write everything anew that was found by the old one's. When that is done,
 // EndLookupRotation forgets the old key. While a rotation runs no other begins;

@@ -335,6 +335,28 @@ func TestTokenFromALostFuture(t *testing.T) {
 	})
 }
 
+// What is told of a rotation is told in its transaction: neither is there
+// without the other.
+func TestRotateTenantTellsOfIt(t *testing.T) {
+	each(t, func(t *testing.T, in *installation) {
+		ctx := t.Context()
+		r := in.node(t)
+		must(t, r.CreateTenant(ctx, tenantA))
+		broken := errors.New("broken")
+		if err := r.RotateTenant(ctx, tenantA, func(*sqldb.Tx) error { return broken }); !errors.Is(err, broken) {
+			t.Errorf("%v", err)
+		}
+		if n := count(t, in.db, `SELECT COUNT(*) FROM tenant_key WHERE tenant = $1`, tenantA); n != 1 {
+			t.Errorf("%d generations after a rotation that could not be told", n)
+		}
+		told := 0
+		must(t, r.RotateTenant(ctx, tenantA, func(*sqldb.Tx) error { told = 1; return nil }))
+		if n := count(t, in.db, `SELECT COUNT(*) FROM tenant_key WHERE tenant = $1`, tenantA); n != 2 || told != 1 {
+			t.Errorf("%d generations, told %d", n, told)
+		}
+	})
+}
+
 func TestRotateTenant(t *testing.T) {
 	each(t, func(t *testing.T, in *installation) {
 		ctx := t.Context()

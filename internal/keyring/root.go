@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -42,11 +43,8 @@ const localRootVersion = 1 // first byte of what a local root wraps
 
 // RootFromBytes makes a Root of 32 random bytes, which it copies.
 func RootFromBytes(key []byte) (Root, error) {
-	if len(key) != keySize {
-		return nil, fmt.Errorf("keyring: a root key has %d bytes, this one has %d: make one with 'openssl rand -base64 32'", keySize, len(key))
-	}
-	if alike(key) {
-		return nil, errors.New("keyring: all bytes of the root key are the same, so it is not random: make one with 'openssl rand -base64 32'")
+	if err := checkRoot(key); err != nil {
+		return nil, err
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
@@ -60,20 +58,47 @@ func RootFromBytes(key []byte) (Root, error) {
 	return &localRoot{id: "local:" + hex.EncodeToString(sum[:16]), aead: aead}, nil
 }
 
-// RootFromBase64 makes a Root of 32 random bytes in standard base64, such as
-// the value of an environment variable. Spaces around it are ignored.
+// RootFromBase64 makes a Root of 32 random bytes in base64, such as the value
+// of an environment variable; see DecodeRoot.
 func RootFromBase64(text string) (Root, error) {
-	key, err := base64.StdEncoding.Strict().DecodeString(strings.TrimSpace(text))
+	key, err := DecodeRoot(text)
 	if err != nil {
-		// The decoder's error would quote a part of the key.
-		return nil, errors.New("keyring: the root key is not base64 of 32 bytes: make one with 'openssl rand -base64 32'")
+		return nil, err
 	}
 	return RootFromBytes(key)
 }
 
+// DecodeRoot reads a root key that is written in base64: of the standard
+// alphabet or that of URLs, padded or not. Spaces around it are ignored. It is
+// the one place that says what a root key looks like.
+func DecodeRoot(text string) ([]byte, error) {
+	text = strings.TrimRight(strings.TrimSpace(text), "=")
+	encoding := base64.RawStdEncoding
+	if strings.ContainsAny(text, "-_") {
+		encoding = base64.RawURLEncoding
+	}
+	key, err := encoding.Strict().DecodeString(text)
+	if err != nil {
+		// The decoder's error would quote a part of the key.
+		return nil, errors.New("keyring: the root key is not base64 of 32 bytes: make one with 'openssl rand -base64 32'")
+	}
+	return key, checkRoot(key)
+}
+
+// checkRoot refuses what cannot be 32 random bytes.
+func checkRoot(key []byte) error {
+	if len(key) != keySize {
+		return fmt.Errorf("keyring: a root key has %d bytes, this one has %d: make one with 'openssl rand -base64 32'", keySize, len(key))
+	}
+	if alike(key) {
+		return errors.New("keyring: all bytes of the root key are the same, so it is not random: make one with 'openssl rand -base64 32'")
+	}
+	return nil
+}
+
 // RootFromFile reads a Root from a file that holds it in base64, as
-// GenerateRoot writes it. A file that others may read, or the group may write,
-// is refused.
+// GenerateRoot writes it, or is its 32 bytes. A file that others may read, or
+// the group may write, is refused.
 func RootFromFile(path string) (Root, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -91,11 +116,22 @@ func RootFromFile(path string) (Root, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keyring: root key file: %w", err)
 	}
-	root, err := RootFromBase64(string(text))
+	var root Root
+	if len(text) == keySize && !printable(text) { // no base64 of 32 bytes is that short
+		root, err = RootFromBytes(text)
+	} else {
+		root, err = RootFromBase64(string(text))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("root key file %s: %w", path, err)
 	}
 	return root, nil
+}
+
+// printable tells a text, such as a shorter key in hex, from random bytes: of
+// 32 of those one in 10¹³ is printable.
+func printable(b []byte) bool {
+	return !slices.ContainsFunc(b, func(c byte) bool { return (c < ' ' || c > '~') && c != '\n' && c != '\r' && c != '\t' })
 }
 
 // GenerateRoot makes a root key and writes it to a new file that only its

@@ -60,6 +60,16 @@ func TestRootFromText(t *testing.T) {
 	if err != nil || root.ID() != testRoot(t, "a").ID() {
 		t.Errorf("%v", err)
 	}
+	for name, encoding := range map[string]*base64.Encoding{"unpadded": base64.RawStdEncoding, "of URLs": base64.URLEncoding, "of URLs, unpadded": base64.RawURLEncoding} {
+		bytes := append([]byte{0xfb, 0xff}, key[2:]...) // has what the alphabets differ in
+		want, err := RootFromBytes(bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if root, err := RootFromBase64(encoding.EncodeToString(bytes)); err != nil || root.ID() != want.ID() {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	for name, bad := range map[string]string{
 		"nothing":     "",
 		"short":       base64.StdEncoding.EncodeToString(key[:31]),
@@ -113,6 +123,36 @@ func TestRootFile(t *testing.T) {
 	}
 	if _, err := os.Stat(broken); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("a file was left behind")
+	}
+}
+
+func TestRootFileOfBytes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "root.key")
+	write := func(content []byte) (Root, error) {
+		t.Helper()
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return RootFromFile(path)
+	}
+	key := keyOf("a")
+	if root, err := write(key[:]); err != nil || root.ID() != testRoot(t, "a").ID() {
+		t.Errorf("raw: %v", err)
+	}
+	if root, err := write([]byte(base64.RawURLEncoding.EncodeToString(key[:]) + "\n")); err != nil || root.ID() != testRoot(t, "a").ID() {
+		t.Errorf("text: %v", err)
+	}
+	for name, content := range map[string][]byte{
+		"16 bytes in hex":    []byte(fmt.Sprintf("%x", key[:16])),
+		"24 bytes in base64": []byte(base64.StdEncoding.EncodeToString(key[:24])),
+		"31 bytes":           key[:31],
+		"33 bytes":           append(key[:], 1),
+		"zeros":              make([]byte, 32),
+		"nothing":            nil,
+	} {
+		if _, err := write(content); err == nil {
+			t.Errorf("%s was taken", name)
+		}
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,8 +25,9 @@ const retireAfter = time.Hour
 // RotateTenant gives the tenant's key a new generation. All nodes know it some
 // seconds before it is used, which is 15 seconds from now; older generations
 // open until RetireTenant. Rewrap then moves customers' keys to it. Two
-// rotations at once make one generation.
-func (r *Ring) RotateTenant(ctx context.Context, tenant id.Tenant) error {
+// rotations at once make one generation. What also does is part of the
+// transaction that makes it.
+func (r *Ring) RotateTenant(ctx context.Context, tenant id.Tenant, also ...func(*sqldb.Tx) error) error {
 	keys, _, err := r.wrappedKeys(ctx, tenant)
 	if err == nil && len(keys) == 0 {
 		err = ErrNoKey
@@ -38,11 +41,23 @@ func (r *Ring) RotateTenant(ctx context.Context, tenant id.Tenant) error {
 		return fmt.Errorf("keyring: rotate key of %s: %w", tenant, err)
 	}
 	err = r.changeKeys(ctx, tenant, func(tx *sqldb.Tx) error {
-		_, err := tx.Exec(sqlAddTenantKey, tenant, generation, r.root.ID(), wrapped, tx.Now())
-		return err
+		added, err := tx.Exec(sqlAddTenantKey, tenant, generation, r.root.ID(), wrapped, tx.Now())
+		if err != nil || added == 0 {
+			return err
+		}
+		return inTurn(tx, also)
 	})
 	if err != nil {
 		return fmt.Errorf("keyring: rotate key of %s: %w", tenant, err)
+	}
+	return nil
+}
+
+func inTurn(tx *sqldb.Tx, do []func(*sqldb.Tx) error) error {
+	for _, one := range do {
+		if err := one(tx); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -82,6 +97,52 @@ func (r *Ring) RetireTenant(ctx context.Context, tenant id.Tenant) error {
 		return fmt.Errorf("keyring: retire keys of %s: %w", tenant, err)
 	}
 	return nil
+}
+
+// RootUse is a root key and what it wraps.
+type RootUse struct {
+	ID         string
+	Present    bool  // wraps what is new
+	Configured bool  // can unwrap here
+	Keys       int64 // tenants' keys and look-up keys that stand under it
+}
+
+const sqlRootsInUse = `
+SELECT root, CAST(SUM(keys) AS BIGINT) FROM (
+	SELECT root, COUNT(*) AS keys FROM tenant_key GROUP BY root UNION ALL SELECT root, COUNT(*) AS keys FROM lookup_key GROUP BY root
+) AS used GROUP BY root ORDER BY root`
+
+// Roots lists the root keys that are configured or needed, the present one
+// first. An old one that wraps nothing any more can be taken out of the
+// configuration.
+func (r *Ring) Roots(ctx context.Context) ([]RootUse, error) {
+	used := map[string]int64{}
+	rows, err := r.db.Query(ctx, sqlRootsInUse)
+	if err != nil {
+		return nil, fmt.Errorf("keyring: root keys in use: %w", err)
+	}
+	for rows.Next() {
+		var root string
+		var keys int64
+		if err := rows.Scan(&root, &keys); err != nil {
+			return nil, fmt.Errorf("keyring: root keys in use: %w", err)
+		}
+		used[root] = keys
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("keyring: root keys in use: %w", err)
+	}
+	all := maps.Clone(used)
+	for root := range r.roots {
+		all[root] = used[root]
+	}
+	present := r.root.ID()
+	roots := []RootUse{{ID: present, Present: true, Configured: true, Keys: all[present]}}
+	delete(all, present)
+	for _, root := range slices.Sorted(maps.Keys(all)) {
+		roots = append(roots, RootUse{ID: root, Configured: r.roots[root] != nil, Keys: all[root]})
+	}
+	return roots, nil
 }
 
 // rewrapPosition is how far the present pass of Rewrap has come.

@@ -157,21 +157,31 @@ func (t *Tenant) generation(number uint32) *generation {
 	return t.state.Load().generation(number)
 }
 
-// CreateTenant makes the keys of a tenant, unless it has them.
-func (r *Ring) CreateTenant(ctx context.Context, tenant id.Tenant) error {
+// NewTenantKeys makes the keys of a tenant. They are its keys once the function
+// that it returns has stored them, as part of the transaction that makes the
+// tenant; a tenant that has keys keeps those.
+func (r *Ring) NewTenantKeys(ctx context.Context, tenant id.Tenant) (store func(*sqldb.Tx), err error) {
 	key, err := r.wrapNew(ctx, tenantKeyAAD(tenant, 1))
 	if err != nil {
-		return fmt.Errorf("keyring: create tenant %s: %w", tenant, err)
+		return nil, fmt.Errorf("keyring: create tenant %s: %w", tenant, err)
 	}
 	lookup, err := r.wrapNew(ctx, lookupKeyAAD(tenant, 1))
 	if err != nil {
-		return fmt.Errorf("keyring: create tenant %s: %w", tenant, err)
+		return nil, fmt.Errorf("keyring: create tenant %s: %w", tenant, err)
 	}
-	err = r.db.Write(ctx, func(tx *sqldb.Tx) error {
+	return func(tx *sqldb.Tx) {
 		tx.Queue(sqlAddTenantKey, tenant, 1, r.root.ID(), key, tx.Now())
 		tx.Queue(sqlAddLookupKey, tenant, 1, r.root.ID(), lookup, tx.Now())
-		return nil
-	})
+	}, nil
+}
+
+// CreateTenant is NewTenantKeys in a transaction of its own.
+func (r *Ring) CreateTenant(ctx context.Context, tenant id.Tenant) error {
+	store, err := r.NewTenantKeys(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	err = r.db.Write(ctx, func(tx *sqldb.Tx) error { store(tx); return nil })
 	if err != nil {
 		return fmt.Errorf("keyring: create tenant %s: %w", tenant, err)
 	}

@@ -151,6 +151,34 @@ func (w *world) pass(o *Outbox) int {
 	return len(messages)
 }
 
+// What is made for nobody is a row like any other and goes nowhere.
+func TestMessageForNobodyIsDiscarded(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		nobody := w.code("ana@example.com")
+		nobody.To, nobody.Discard = "", true
+		w.enqueue(w.code("ana@example.com"), nobody)
+		rows := w.rows()
+		if len(rows) != 2 || rows[0].state != rows[1].state || max(len(rows[0].sealed), len(rows[1].sealed))-min(len(rows[0].sealed), len(rows[1].sealed)) != len("ana@example.com") {
+			t.Errorf("the rows differ: %d of %d, %d bytes", len(rows), 2, len(rows[0].sealed))
+		}
+		w.pass(w.outbox)
+		if got := w.sink.got(); len(got) != 1 || got[0].To != "ana@example.com" {
+			t.Errorf("sent were %+v", got)
+		}
+		if rows := w.rows(); len(rows) != 0 {
+			t.Errorf("it is kept: %+v", rows)
+		}
+		if s := w.outbox.Stats(); s.Discarded != 1 || s.Sent != 1 || s.Dead != 0 {
+			t.Errorf("counted %+v", s)
+		}
+		missing := w.code("")
+		err := w.db.Write(t.Context(), func(tx *sqldb.Tx) error { return w.outbox.Enqueue(tx, missing) })
+		if !errors.Is(err, ErrAddress) {
+			t.Errorf("a message whose address was forgotten: %v", err)
+		}
+	})
+}
+
 type row struct {
 	state, reason string
 	sealed        []byte

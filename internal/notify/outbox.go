@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"context"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -36,8 +37,12 @@ type Message struct {
 	Key      Sealer
 	// Handle is the keyed hash that the address is looked up by. It keeps the
 	// message beside its challenge.
-	Handle   []byte
-	To       string // one bare address
+	Handle []byte
+	To     string // one bare address
+	// Discard makes the message the same row as any other and has it sent to
+	// nobody: To is empty. It is for what must cost the same whether or not
+	// there is somebody to write to.
+	Discard  bool
 	Template Template
 	Lang     string // BCP 47; one that is not spoken falls back to English
 	Data     Data
@@ -74,7 +79,7 @@ type Options struct {
 type Outbox struct {
 	o     Options
 	wake  chan struct{}
-	stats struct{ sent, retried, expired, dead atomic.Uint64 }
+	stats struct{ sent, retried, expired, dead, discarded atomic.Uint64 }
 }
 
 // Limits of a message's life.
@@ -106,7 +111,7 @@ func New(o Options) (*Outbox, error) {
 
 // content is what is sealed of a message.
 type content struct {
-	To   string `json:"to"`
+	To   string `json:"to"` // "" for a message to be discarded
 	Lang string `json:"lang"`
 	Data Data   `json:"data"`
 }
@@ -119,7 +124,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, 'waiting', $8, '', 0, $9, $8, 0, '', $10) ON
 // Enqueue puts a message into the outbox in the transaction of what it tells
 // of. It fails with ErrAddress for anything but one address.
 func (o *Outbox) Enqueue(tx *sqldb.Tx, m Message) error {
-	if err := CheckAddress(m.To); err != nil {
+	if m.Discard {
+		m.To = ""
+	} else if err := CheckAddress(m.To); err != nil {
 		return err
 	}
 	if m.Tenant == "" || m.Key == nil || len(m.Handle) == 0 || !o.o.Words.has(m.Template) {
@@ -155,10 +162,22 @@ func (o *Outbox) Enqueue(tx *sqldb.Tx, m Message) error {
 
 // Stats counts since the start, for metrics.
 type Stats struct {
-	Sent, Retried, Expired, Dead uint64
+	Sent, Retried, Expired, Dead, Discarded uint64
+}
+
+const sqlWaiting = `SELECT COUNT(*), COALESCE(MIN(created_at), 0) FROM (SELECT created_at FROM notify_outbox WHERE state = 'waiting' ORDER BY due_at LIMIT $1) AS waiting`
+
+// mostWaiting bounds what Backlog counts.
+const mostWaiting = 100_000
+
+// Backlog tells how many messages wait to be sent, on all nodes, and since when
+// the oldest of them does. It counts 100,000 at most.
+func (o *Outbox) Backlog(ctx context.Context) (waiting int, oldest time.Time, err error) {
+	err = o.o.DB.QueryRow(ctx, sqlWaiting, mostWaiting).Scan(&waiting, &oldest)
+	return waiting, oldest, err
 }
 
 // Stats answers this node's counts.
 func (o *Outbox) Stats() Stats {
-	return Stats{o.stats.sent.Load(), o.stats.retried.Load(), o.stats.expired.Load(), o.stats.dead.Load()}
+	return Stats{o.stats.sent.Load(), o.stats.retried.Load(), o.stats.expired.Load(), o.stats.dead.Load(), o.stats.discarded.Load()}
 }

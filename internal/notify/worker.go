@@ -165,6 +165,9 @@ const (
 	reasonPanic      = "panic"
 )
 
+// errDiscard says that a message was made for nobody.
+var errDiscard = errors.New("the message is for nobody")
+
 // deliver sends one message and notes what became of it. If the note fails,
 // the lease runs out and the message is sent again.
 func (o *Outbox) deliver(ctx context.Context, m taken) {
@@ -180,6 +183,9 @@ func (o *Outbox) deliver(ctx context.Context, m taken) {
 	case outcome == nil:
 		o.stats.sent.Add(1)
 		err = o.end(noting, m, "sent", "")
+	case errors.Is(outcome, errDiscard):
+		o.stats.discarded.Add(1)
+		err = o.end(noting, m, "discarded", "")
 	case errors.Is(outcome, keyring.ErrErased):
 		err = o.end(noting, m, "erased", "")
 	default:
@@ -233,6 +239,9 @@ func (o *Outbox) compose(ctx context.Context, m taken) (Mail, error) {
 	var c content
 	if err := json.Unmarshal(plain, &c); err != nil {
 		return Mail{}, &PermanentError{Reason: reasonUnreadable}
+	}
+	if c.To == "" {
+		return Mail{}, errDiscard
 	}
 	brand, err := o.o.Brands(ctx, m.tenant, m.brand)
 	if err != nil {
@@ -303,7 +312,7 @@ func (o *Outbox) end(ctx context.Context, m taken, state, reason string) error {
 		o.stats.dead.Add(1)
 	}
 	return o.o.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		if state == "erased" || state == "sent" && m.dedup == string(m.id) {
+		if state == "erased" || state == "discarded" || state == "sent" && m.dedup == string(m.id) {
 			_, err := tx.Exec(sqlForget, m.tenant, m.handle, m.id, m.owner)
 			return err
 		}

@@ -153,7 +153,8 @@ func (p *Provider) active(ctx context.Context, t *tenant.Tenant, a *accessToken)
 	if err := batch.Run(ctx); err != nil {
 		return false, err
 	}
-	return alive().Active, nil
+	state := alive()
+	return state.Active && (app.FirstParty || !state.Unasked), nil
 }
 
 // appendContext adds acr and amr where they are known.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/customer"
@@ -29,7 +30,7 @@ func (p *Provider) redeemCode(x *exchange) (*issued, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !ok || c.Application != x.app.ID || p.Clock.Now().Unix() >= c.Expires {
+	if !ok || c.Application != x.app.ID {
 		return nil, badCode()
 	}
 	// The redirect URI is repeated where the request named one; OAuth 2.1 drops
@@ -54,7 +55,7 @@ func (p *Provider) redeemCode(x *exchange) (*issued, error) {
 		Ref:        grant.Ref{Customer: c.Customer, Application: c.Application, Session: c.Session, Lineage: c.Lineage},
 		FirstParty: x.app.FirstParty, Scopes: scopes, Claims: claimNames(scopes),
 		Context: lineageContext{c.AuthTime, c.Methods, c.ACR}.String(),
-		Refresh: refresh, Idle: lifetime(x.app.RefreshIdle, settings.RefreshIdle), Absolute: absolute,
+		Expires: time.Unix(c.Expires, 0), Refresh: refresh, Idle: lifetime(x.app.RefreshIdle, settings.RefreshIdle), Absolute: absolute,
 	})
 	if err != nil {
 		return nil, err

@@ -57,6 +57,10 @@ func (p *Provider) authorizeWith(w http.ResponseWriter, r *http.Request, t *tena
 		p.refuseAuthorize(w, r, x, err)
 		return
 	}
+	if r.Method == http.MethodHead { // only looks: no code is made for it, no session seen
+		w.WriteHeader(http.StatusOK)
+		return
+	}
 	client, err := p.Interaction.Client(w, r, t)
 	if err != nil {
 		p.refuseAuthorize(w, r, x, err)
@@ -108,6 +112,10 @@ func (p *Provider) decide(w http.ResponseWriter, r *http.Request, x *exchange, c
 		return refuse(codeAccessDenied, "The customer did not allow it.")
 	}
 	proved := finished != nil && finished.Outcome == "authenticated"
+	resume := journey.Return{Kind: ResumeKind, Params: x.resumeParams, Since: p.Clock.Now().UnixMicro()}
+	if finished != nil {
+		resume.Since = finished.Return.Since
+	}
 	if x.tenant.Suspended {
 		return refuse(codeAccessDenied, "This service is closed.")
 	}
@@ -119,7 +127,7 @@ func (p *Provider) decide(w http.ResponseWriter, r *http.Request, x *exchange, c
 			return refuse(codeLoginRequired, "The customer signed in to another account than the one that was asked for.")
 		}
 		p.Interaction.Begin(w, r, x.tenant, journey.Start{
-			Journey: startJourney(x), Return: journey.Return{Kind: ResumeKind, Params: x.resumeParams},
+			Journey: startJourney(x), Return: resume,
 			Application: x.app, Scopes: x.scopes, LoginHint: x.form.get("login_hint"),
 			Again: client.Session != nil && !slices.Contains(x.prompts, "select_account") &&
 				(x.hintSubject == "" || x.hintSubject == client.Session.Customer), Client: client,
@@ -140,7 +148,7 @@ func (p *Provider) decide(w http.ResponseWriter, r *http.Request, x *exchange, c
 				return refuse(codeConsentRequired, "The customer has to allow it.")
 			}
 			p.Interaction.Begin(w, r, x.tenant, journey.Start{
-				Journey: "consent", Return: journey.Return{Kind: ResumeKind, Params: x.resumeParams},
+				Journey: "consent", Return: resume,
 				Application: x.app, Scopes: x.scopes, Client: client,
 			})
 			return nil
@@ -169,14 +177,19 @@ func (p *Provider) sessionWillDo(x *exchange, s *session.Session, finished *jour
 	if s == nil || (x.hintSubject != "" && x.hintSubject != s.Customer) {
 		return false
 	}
-	if finished != nil && finished.Outcome == "authenticated" {
-		return true // just now
+	// Having proved himself for this very request is enough, however long the
+	// pages after it were open: asking again for each would never end.
+	if finished != nil && (finished.Outcome == "authenticated" || s.AuthenticatedAt.UnixMicro() > finished.Return.Since) {
+		return true
+	}
+	if x.hintUnknown { // who is signed in cannot be compared with whom it meant (section 3.1.2.1)
+		return false
 	}
 	if finished == nil && (slices.Contains(x.prompts, "login") || slices.Contains(x.prompts, "select_account") || slices.Contains(x.prompts, "create")) {
 		return false
 	}
 	now := p.Clock.Now()
-	if x.maxAge != nil && now.Sub(s.AuthenticatedAt) > *x.maxAge && finished == nil {
+	if x.maxAge != nil && now.Sub(s.AuthenticatedAt) > *x.maxAge {
 		return false
 	}
 	return s.Fresh(now, x.app.SessionIdle.D(), x.app.SessionMaxAge.D())
@@ -184,7 +197,8 @@ func (p *Provider) sessionWillDo(x *exchange, s *session.Session, finished *jour
 
 // consentNeeded tells whether the customer must be asked: first-party
 // applications are the tenant's own and ask nothing; others ask once for what
-// they want, and again for more.
+// they want, and again for more. What an application was given while it was the
+// tenant's own was not asked for.
 func (p *Provider) consentNeeded(x *exchange, s *session.Session) (bool, error) {
 	if slices.Contains(x.prompts, "consent") {
 		return true, nil
@@ -196,15 +210,7 @@ func (p *Provider) consentNeeded(x *exchange, s *session.Session) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	if !found {
-		return true, nil
-	}
-	for _, scope := range x.scopes {
-		if !slices.Contains(granted.Scopes, scope) {
-			return true, nil
-		}
-	}
-	return false, nil
+	return !found || !granted.Covers(x.scopes, claimNames(x.scopes)), nil
 }
 
 // newCode makes the authorization code. It is sealed, so that making it writes

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -33,6 +35,8 @@ type exchange struct {
 	form   form
 	basic  string // the Authorization header of the request
 
+	address netip.Addr // of the client; only where applications prove themselves
+
 	app           *application.Application
 	authenticated bool // whether the application has proved itself by its registered method
 
@@ -42,6 +46,7 @@ type exchange struct {
 	prompts      []string
 	maxAge       *time.Duration
 	hintSubject  id.Customer // from id_token_hint
+	hintUnknown  bool        // there is an id_token_hint, and it names nobody
 	resumeParams string
 }
 
@@ -60,6 +65,7 @@ var checks = []check{
 	{"parameters are there once", atAuthorize | atToken | atIntrospect | atRevoke, (*Provider).checkParameters},
 	{"the application is known", atAuthorize, (*Provider).checkApplication},
 	{"the redirect URI is registered", atAuthorize, (*Provider).checkRedirectURI},
+	{"the network has not failed too often", atToken | atIntrospect | atRevoke, (*Provider).checkFailures},
 	{"the application proves itself", atToken | atIntrospect | atRevoke, (*Provider).checkClientAuthentication},
 	{"the application keeps a secret", atIntrospect, (*Provider).checkConfidential},
 	{"the application may use codes", atAuthorize, (*Provider).checkCodeGrant},
@@ -72,7 +78,7 @@ var checks = []check{
 	{"state and nonce are of a size", atAuthorize, (*Provider).checkSizes},
 	{"prompts go together", atAuthorize, (*Provider).checkPrompt},
 	{"max_age is a number", atAuthorize, (*Provider).checkMaxAge},
-	{"the hint is one of our ID tokens", atAuthorize, (*Provider).checkIDTokenHint},
+	{"whom the hint names", atAuthorize, (*Provider).checkIDTokenHint},
 }
 
 // check holds the checks of an endpoint. The second result is the number of
@@ -89,8 +95,16 @@ func (p *Provider) check(at endpoint, x *exchange) error {
 	return nil
 }
 
-// checkParameters: RFC 6749, section 3.1.
-func (p *Provider) checkParameters(x *exchange) error { return checkOnce(x.form) }
+// checkParameters: RFC 6749, sections 3.1 and 3.2. What is sent without a value
+// is as if it were not there; but not a code_verifier, which must not be there
+// without a challenge at all (RFC 9700, section 4.8.2).
+func (p *Provider) checkParameters(x *exchange) error {
+	if err := checkOnce(x.form); err != nil {
+		return err
+	}
+	maps.DeleteFunc(x.form, func(name string, values []string) bool { return values[0] == "" && name != "code_verifier" })
+	return nil
+}
 
 // errOnPage marks a fault of an authorization request that must not be told by
 // redirect.
@@ -119,7 +133,7 @@ func (p *Provider) checkApplication(x *exchange) error {
 func (p *Provider) checkRedirectURI(x *exchange) error {
 	uri := x.form.get("redirect_uri")
 	openID := slices.Contains(strings.Fields(x.form.get("scope")), "openid")
-	if uri == "" && !x.form.has("redirect_uri") && len(x.app.RedirectURIs) == 1 && !openID {
+	if uri == "" && len(x.app.RedirectURIs) == 1 && !openID {
 		x.redirectURI = x.app.RedirectURIs[0]
 		return nil
 	}
@@ -132,7 +146,7 @@ func (p *Provider) checkRedirectURI(x *exchange) error {
 
 func (p *Provider) checkConfidential(x *exchange) error {
 	if x.app.Public() {
-		return refuseClient("Only an application that keeps a secret may ask about tokens.", false)
+		return refuseClient("Only an application that keeps a secret may ask about tokens.")
 	}
 	return nil
 }
@@ -279,6 +293,15 @@ func (p *Provider) checkPrompt(x *exchange) error {
 
 var promptValues = []string{"none", "login", "consent", "select_account", "create"}
 
+// promptsOf are the prompts that do something at a tenant: where no accounts
+// are opened, create is taken for login.
+func promptsOf(t *tenant.Tenant) []string {
+	if t.Settings.SignUp.Enabled {
+		return promptValues
+	}
+	return slices.DeleteFunc(slices.Clone(promptValues), func(prompt string) bool { return prompt == "create" })
+}
+
 func (p *Provider) checkMaxAge(x *exchange) error {
 	text := x.form.get("max_age")
 	if text == "" {
@@ -294,7 +317,8 @@ func (p *Provider) checkMaxAge(x *exchange) error {
 }
 
 // checkIDTokenHint: OpenID Connect Core 1.0, section 3.1.2.1. The token may
-// have expired; it must be ours and the application's.
+// have expired; it must be ours and the application's. One that is not names
+// nobody: that is no fault of the customer's, who is asked to sign in.
 func (p *Provider) checkIDTokenHint(x *exchange) error {
 	hint := x.form.get("id_token_hint")
 	if hint == "" {
@@ -305,7 +329,8 @@ func (p *Provider) checkIDTokenHint(x *exchange) error {
 		return err
 	}
 	if token == nil || !slices.Contains(token.audience, string(x.app.ID)) {
-		return refuse(codeInvalidRequest, "The id_token_hint is not an ID token of this issuer for this application.")
+		x.hintUnknown = true
+		return nil
 	}
 	x.hintSubject = token.subject
 	return nil

@@ -3,23 +3,50 @@ package oauth
 import (
 	"encoding/base64"
 	"errors"
+	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/ratelimit"
 )
 
-// checkClientAuthentication finds the application of a request and has it
+// checkFailures refuses a network that has failed to prove itself too often,
+// before anything is looked up or compared: a right secret is refused too, or
+// the limit would limit no guesses. Requests in flight at once may all be
+// looked at. Nothing is counted here, so that applications that prove
+// themselves cost nothing.
+func (p *Provider) checkFailures(x *exchange) error {
+	verdict := p.Failures.Check(func() string { return ratelimit.AddressKey(x.address) })
+	if verdict.Allowed {
+		return nil
+	}
+	return &fault{status: http.StatusTooManyRequests, code: codeTemporarilyUnavailable, retry: verdict.RetryAfter,
+		description: "Too many requests from this network did not prove which application they are from. Wait as long as Retry-After says, and see that the client_id and the secret are right."}
+}
+
+// checkClientAuthentication has an application prove itself, and counts where
+// that fails.
+func (p *Provider) checkClientAuthentication(x *exchange) error {
+	err := p.authenticateClient(x)
+	var f *fault
+	if errors.As(err, &f) && f.code == codeInvalidClient {
+		p.Failures.Allow(ratelimit.AddressKey(x.address))
+	}
+	return err
+}
+
+// authenticateClient finds the application of a request and has it
 // prove itself by the one method that it registered (RFC 6749, section 2.3):
 // none, client_secret_basic or client_secret_post. Whatever is wrong, the
 // answer is the same.
-func (p *Provider) checkClientAuthentication(x *exchange) error {
+func (p *Provider) authenticateClient(x *exchange) error {
 	presented, err := presentedBy(x)
 	if err != nil {
 		return err
 	}
-	wrong := refuseClient("The application is unknown, is disabled, or did not prove itself by the method that it registered.", presented.method == application.AuthBasic)
+	wrong := refuseClient("The application is unknown, is disabled, or did not prove itself by the method that it registered.")
 	app, err := p.Applications.Get(x.ctx, x.tenant.ID, id.Application(presented.id))
 	if errors.Is(err, application.ErrNotFound) {
 		return wrong
@@ -42,7 +69,7 @@ type presentation struct{ method, id, secret string }
 
 func presentedBy(x *exchange) (presentation, error) {
 	if x.form.has("client_assertion") || x.form.has("client_assertion_type") {
-		return presentation{}, refuseClient("Client assertions are not supported.", false)
+		return presentation{}, refuseClient("Client assertions are not supported.")
 	}
 	if x.basic == "" {
 		presented := presentation{application.AuthNone, x.form.get("client_id"), x.form.get("client_secret")}
@@ -50,7 +77,7 @@ func presentedBy(x *exchange) (presentation, error) {
 			presented.method = application.AuthPost
 		}
 		if presented.id == "" {
-			return presentation{}, refuseClient("The request does not say which application it is from.", true)
+			return presentation{}, refuseClient("The request does not say which application it is from.")
 		}
 		return presented, nil
 	}
@@ -59,7 +86,7 @@ func presentedBy(x *exchange) (presentation, error) {
 	}
 	name, secret, ok := basic(x.basic)
 	if !ok {
-		return presentation{}, refuseClient("The Authorization header is not HTTP Basic with a form-encoded client_id and secret.", true)
+		return presentation{}, refuseClient("The Authorization header is not HTTP Basic with a form-encoded client_id and secret.")
 	}
 	if x.form.has("client_id") && x.form.get("client_id") != name {
 		return presentation{}, refuse(codeInvalidRequest, "The client_id in the body is not the one in the Authorization header.")

@@ -24,6 +24,9 @@ const signOutLife = 10 * time.Minute
 // signOutPurpose is what the question's state is sealed for.
 const signOutPurpose = "sign-out"
 
+// confirmSignOut is where the question's answer is posted.
+const confirmSignOut = "/end_session/confirm"
+
 // signOutState is what the question's form carries, sealed.
 type signOutState struct {
 	Session     id.Session     `json:"session"`
@@ -76,37 +79,43 @@ func (p *Provider) endSession(w http.ResponseWriter, r *http.Request, t *tenant.
 		p.Interaction.Fault(w, r, t, "request", p.faultOf(r, err).description)
 		return
 	}
-	p.Interaction.ConfirmSignOut(w, r, t, SignOut{Action: t.Path + "/end_session/confirm", State: sealed, Application: app, Target: target})
+	p.Interaction.ConfirmSignOut(w, r, t, SignOut{Action: t.Path + confirmSignOut, State: sealed, Application: app, Target: target})
 }
 
 // signOutTarget finds who asks and where to go afterwards. The address must be
 // one that the application registered, and the application known by its ID
-// token or its client_id (section 2).
+// token or its client_id (section 2). Of a request whose ID token cannot be read
+// the rest is good: with a client_id all of it, without one the question is
+// asked and nobody is sent anywhere (section 4).
 func (p *Provider) signOutTarget(r *http.Request, t *tenant.Tenant, f form) (*application.Application, string, error) {
 	if err := checkOnce(f); err != nil {
 		return nil, "", err
 	}
 	name := id.Application(f.get("client_id"))
+	unreadable := false
 	if hint := f.get("id_token_hint"); hint != "" {
 		token, err := p.readIDToken(r.Context(), t, hint)
 		if err != nil {
 			return nil, "", err
 		}
-		if token == nil || len(token.audience) == 0 || (name != "" && !slices.Contains(token.audience, string(name))) {
-			return nil, "", refuse(codeInvalidRequest, "The id_token_hint is not an ID token of this issuer for this application.")
+		switch unreadable = token == nil || len(token.audience) == 0; {
+		case unreadable:
+		case name != "" && !slices.Contains(token.audience, string(name)):
+			return nil, "", refuse(codeInvalidRequest, "The id_token_hint is not an ID token for the application that client_id names.")
+		default:
+			name = id.Application(token.audience[0])
 		}
-		name = id.Application(token.audience[0])
 	}
 	uri := f.get("post_logout_redirect_uri")
 	if name == "" {
-		if uri != "" {
+		if uri != "" && !unreadable {
 			return nil, "", &errOnPage{"redirect", refuse(codeInvalidRequest, "A post_logout_redirect_uri needs an id_token_hint or a client_id.")}
 		}
 		return nil, "", nil
 	}
 	app, err := p.Applications.Get(r.Context(), t.ID, name)
-	if errors.Is(err, application.ErrNotFound) {
-		return nil, "", &errOnPage{"application", refuse(codeInvalidRequest, "There is no such application here.")}
+	if errors.Is(err, application.ErrNotFound) || (err == nil && app.Disabled) {
+		return nil, "", &errOnPage{"application", refuse(codeInvalidRequest, "There is no such application here, or it is disabled.")}
 	}
 	if err != nil || uri == "" {
 		return app, "", err

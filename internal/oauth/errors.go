@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/cardea-id/cardea/internal/id"
 )
@@ -36,8 +38,9 @@ const (
 type fault struct {
 	status      int
 	code        string
-	description string // says what happened and what to do; no quotes, no backslashes
-	challenge   string // the scheme of WWW-Authenticate, "" for none
+	description string        // says what happened and what to do; no quotes, no backslashes
+	challenge   string        // the scheme of WWW-Authenticate, "" for none
+	retry       time.Duration // when trying again makes sense, 0 where that is not said
 }
 
 func (f *fault) Error() string { return f.code + ": " + f.description }
@@ -46,12 +49,10 @@ func refuse(code, description string) *fault {
 	return &fault{status: http.StatusBadRequest, code: code, description: description}
 }
 
-func refuseClient(description string, basic bool) *fault {
-	f := &fault{status: http.StatusUnauthorized, code: codeInvalidClient, description: description}
-	if basic {
-		f.challenge = "Basic"
-	}
-	return f
+// refuseClient answers an application that did not prove itself. It is told of
+// the one scheme that there is, whatever it tried: RFC 9110, section 15.5.2.
+func refuseClient(description string) *fault {
+	return &fault{status: http.StatusUnauthorized, code: codeInvalidClient, description: description, challenge: "Basic"}
 }
 
 func refuseToken(description string) *fault {
@@ -73,8 +74,8 @@ func (p *Provider) writeError(w http.ResponseWriter, r *http.Request, err error)
 	case "Bearer ":
 		h.Set("WWW-Authenticate", `Bearer`)
 	}
-	if f.status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", "1")
+	if f.retry > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64((f.retry+time.Second-1)/time.Second), 10))
 	}
 	writeJSON(w, f.status, map[string]string{"error": f.code, "error_description": f.description})
 }
@@ -86,11 +87,12 @@ func (p *Provider) faultOf(r *http.Request, err error) *fault {
 		return f
 	}
 	named := id.New[id.Fault](p.Clock.Now(), p.Random)
+	id.SetFault(r.Context(), named)
 	p.Logger.LogAttrs(r.Context(), slog.LevelError, "an OAuth endpoint failed",
 		slog.String("fault", string(named)), slog.String("path", r.URL.Path), slog.Any("error", err))
 	// RFC 7009, section 2.2.1: 503 tells that the request was not carried out
 	// and may be tried again; nothing was decided.
-	return &fault{status: http.StatusServiceUnavailable, code: codeTemporarilyUnavailable,
+	return &fault{status: http.StatusServiceUnavailable, code: codeTemporarilyUnavailable, retry: time.Second,
 		description: "Something went wrong on our side and nothing was done. Try again; if it persists, quote " + string(named) + "."}
 }
 

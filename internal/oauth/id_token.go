@@ -76,9 +76,10 @@ type idToken struct {
 }
 
 // readIDToken verifies that a hint is an ID token that this tenant signed. It
-// may have expired. It answers nil for what is not one.
+// may have expired, and its key be published no more. It answers nil for what is
+// not one.
 func (p *Provider) readIDToken(ctx context.Context, t *tenant.Tenant, compact string) (*idToken, error) {
-	keys, err := p.SigningKeys.Verifier(ctx, t.ID)
+	keys, err := p.SigningKeys.HintVerifier(ctx, t.ID)
 	if err != nil {
 		return nil, err
 	}

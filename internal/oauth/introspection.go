@@ -18,7 +18,7 @@ func (p *Provider) introspect(w http.ResponseWriter, r *http.Request, t *tenant.
 		p.writeError(w, r, err)
 		return
 	}
-	x := &exchange{ctx: r.Context(), tenant: t, form: f, basic: r.Header.Get("Authorization")}
+	x := &exchange{ctx: r.Context(), tenant: t, form: f, basic: r.Header.Get("Authorization"), address: p.Resolver.Client(r).IP}
 	if err := p.check(atIntrospect, x); err != nil {
 		p.writeError(w, r, err)
 		return
@@ -83,7 +83,7 @@ func (p *Provider) introspectRefresh(x *exchange, presented string) (map[string]
 		return nil, err
 	}
 	alive := state()
-	if !alive.Active || alive.Generation != generation {
+	if !alive.Active || (alive.Unasked && !x.app.FirstParty) || alive.Generation != generation {
 		return nil, nil
 	}
 	return map[string]any{

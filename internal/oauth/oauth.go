@@ -16,17 +16,22 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/browser"
+	"github.com/cardea-id/cardea/internal/clientip"
 	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/ratelimit"
 	"github.com/cardea-id/cardea/internal/route"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/signingkey"
@@ -53,6 +58,8 @@ type Interaction interface {
 	// ConfirmSignOut asks whether to sign out everywhere. The answer goes to
 	// the address action with the field state as it is, and decision: sign_out or stay.
 	ConfirmSignOut(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, page SignOut)
+	// Languages are those that a tenant's pages are shown in, the default first.
+	Languages(t *tenant.Tenant) []string
 	// SignedOut says that the customer is signed out.
 	SignedOut(w http.ResponseWriter, r *http.Request, t *tenant.Tenant)
 }
@@ -76,6 +83,8 @@ type Options struct {
 	SigningKeys  *signingkey.Keys
 	Interaction  Interaction
 	Jar          browser.Jar
+	Resolver     *clientip.Resolver
+	Failures     *ratelimit.Limiter // of client authentication, by network
 	Clock        clock.Clock
 	Random       io.Reader
 	Logger       *slog.Logger
@@ -94,26 +103,61 @@ func New(o Options) *Provider {
 
 // Routes lists what the provider answers. Discovery is derived from it.
 func (p *Provider) Routes() []route.Route {
-	return []route.Route{
+	return p.withOthers([]route.Route{
 		{Method: "GET", Pattern: "/.well-known/openid-configuration", Handle: p.open(p.metadata)},
 		{Method: "GET", Pattern: "/.well-known/oauth-authorization-server", Handle: p.open(p.metadata)},
 		{Method: "GET", Pattern: "/jwks", Handle: p.open(p.jwks)},
 		{Method: "GET", Pattern: "/authorize", Cookies: true, Handle: p.authorize},
-		{Method: "POST", Pattern: "/authorize", Handle: p.authorizePost},
+		{Method: "POST", Pattern: "/authorize", Form: true, Handle: p.authorizePost},
 		{Method: "POST", Pattern: "/token", Handle: p.open(p.token)},
 		{Method: "GET", Pattern: "/userinfo", Handle: p.open(p.userinfo)},
 		{Method: "POST", Pattern: "/userinfo", Handle: p.open(p.userinfo)},
 		{Method: "POST", Pattern: "/introspect", Handle: p.introspect},
 		{Method: "POST", Pattern: "/revoke", Handle: p.open(p.revoke)},
 		{Method: "GET", Pattern: "/end_session", Handle: p.endSession},
-		{Method: "POST", Pattern: "/end_session", Handle: p.endSession},
-		{Method: "POST", Pattern: "/end_session/confirm", Cookies: true, Handle: p.endSessionConfirm},
+		{Method: "POST", Pattern: "/end_session", Form: true, Handle: p.endSession},
+		{Method: "POST", Pattern: confirmSignOut, Cookies: true, Form: true, Handle: p.endSessionConfirm},
 		{Method: "OPTIONS", Pattern: "/.well-known/openid-configuration", Handle: p.preflight},
 		{Method: "OPTIONS", Pattern: "/.well-known/oauth-authorization-server", Handle: p.preflight},
 		{Method: "OPTIONS", Pattern: "/jwks", Handle: p.preflight},
 		{Method: "OPTIONS", Pattern: "/token", Handle: p.preflight},
 		{Method: "OPTIONS", Pattern: "/userinfo", Handle: p.preflight},
 		{Method: "OPTIONS", Pattern: "/revoke", Handle: p.preflight},
+	})
+}
+
+// withOthers adds to routes an answer for the methods that they do not have:
+// which they do (RFC 9110, section 15.5.6). What browsers alone come to has the
+// page of an address that there is not.
+func (p *Provider) withOthers(routes []route.Route) []route.Route {
+	methods := map[string][]string{}
+	for _, r := range routes {
+		if r.Pattern == confirmSignOut {
+			continue
+		}
+		methods[r.Pattern] = append(methods[r.Pattern], r.Method)
+		if r.Method == http.MethodGet {
+			methods[r.Pattern] = append(methods[r.Pattern], http.MethodHead)
+		}
+	}
+	for _, pattern := range slices.Sorted(maps.Keys(methods)) {
+		allowed := slices.Sorted(slices.Values(methods[pattern]))
+		handle := p.otherMethod(strings.Join(allowed, ", "))
+		if slices.Contains(allowed, http.MethodOptions) {
+			handle = p.open(handle)
+		}
+		routes = append(routes, route.Route{Pattern: pattern, Handle: handle})
+	}
+	return routes
+}
+
+// otherMethod refuses a request for its method.
+func (p *Provider) otherMethod(allowed string) route.Handler {
+	return func(w http.ResponseWriter, r *http.Request, _ *tenant.Tenant) {
+		w.Header().Set("Allow", allowed)
+		f := refuse(codeInvalidRequest, "The method of the request is not one of "+allowed+".")
+		f.status = http.StatusMethodNotAllowed
+		p.writeError(w, r, f)
 	}
 }
 
@@ -122,7 +166,7 @@ func (p *Provider) Routes() []route.Route {
 func (p *Provider) open(handle route.Handler) route.Handler {
 	return func(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
 		w.Header().Set("Access-Control-Allow-Origin", "*")
-		w.Header().Set("Access-Control-Expose-Headers", "WWW-Authenticate")
+		w.Header().Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After")
 		handle(w, r, t)
 	}
 }

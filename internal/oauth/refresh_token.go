@@ -17,7 +17,7 @@ func (p *Provider) refresh(x *exchange) (*issued, error) {
 	requested := strings.Fields(x.form.get("scope"))
 	settings := x.tenant.Settings.Tokens
 	refreshed, err := p.Grants.Rotate(x.ctx, x.tenant, grant.Presented{
-		Application: x.app.ID, Token: presented, Allowed: x.app.Scopes, Requested: requested,
+		Application: x.app.ID, FirstParty: x.app.FirstParty, Token: presented, Allowed: x.app.Scopes, Requested: requested,
 		Idle: lifetime(x.app.RefreshIdle, settings.RefreshIdle), Absolute: settings.RefreshAbsolute.D(),
 	})
 	if err != nil {

@@ -21,7 +21,7 @@ func (p *Provider) revoke(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 		p.writeError(w, r, err)
 		return
 	}
-	x := &exchange{ctx: r.Context(), tenant: t, form: f, basic: r.Header.Get("Authorization")}
+	x := &exchange{ctx: r.Context(), tenant: t, form: f, basic: r.Header.Get("Authorization"), address: p.Resolver.Client(r).IP}
 	if err := p.check(atRevoke, x); err != nil {
 		p.writeError(w, r, err)
 		return

@@ -40,7 +40,7 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request, t *tenant.Tenan
 		p.writeError(w, r, err)
 		return
 	}
-	x := &exchange{ctx: r.Context(), tenant: t, form: f, basic: r.Header.Get("Authorization")}
+	x := &exchange{ctx: r.Context(), tenant: t, form: f, basic: r.Header.Get("Authorization"), address: p.Resolver.Client(r).IP}
 	if err := p.check(atToken, x); err != nil {
 		p.writeError(w, r, err)
 		return

@@ -161,21 +161,28 @@ func (p *Pages) connections(ctx context.Context, t *tenant.Tenant, who *customer
 	return connections, nil
 }
 
-// sharesOf are the values that an application gets.
+// sharesOf are the values that an application gets, and after them what it will
+// get once that is known.
 func (p *Pages) sharesOf(who *customer.Customer, g grant.Grant, lang string) []view.Share {
-	var shares []view.Share
+	var shares, asked []view.Share
 	values := who.Claims(g.Scopes)
 	for _, scope := range g.Scopes {
 		names := customer.ClaimsOf(scope)
 		for _, name := range names {
-			if value, known := values[name]; known && !slices.Contains(unshown, name) {
-				shares = append(shares, p.share(lang, name, value))
+			if slices.Contains(unshown, name) {
+				continue
+			}
+			if share := p.share(lang, name, values[name]); share.Asked {
+				asked = append(asked, share)
+			} else {
+				shares = append(shares, share)
 			}
 		}
 		if scope != "openid" && len(names) == 0 {
 			shares = append(shares, view.Share{Name: scope})
 		}
 	}
+	shares = append(shares, asked...)
 	if len(shares) == 0 {
 		shares = []view.Share{{Name: "openid"}}
 	}

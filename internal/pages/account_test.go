@@ -30,7 +30,7 @@ func (w *world) lineage(t testing.TB, cookie string, app *application.Applicatio
 	t.Helper()
 	live := must(w.Sessions.Read(t.Context(), w.Tenant, cookie))(t)
 	ref := grant.Ref{Customer: live.Customer, Application: app.ID, Session: live.ID, Lineage: id.New[id.Lineage](w.Clock.Now(), rand.Reader)}
-	redeemed := must(w.grants.Redeem(t.Context(), w.Tenant, grant.Redemption{Ref: ref, FirstParty: app.FirstParty, Scopes: []string{"openid"}, Absolute: time.Hour}))(t)
+	redeemed := must(w.grants.Redeem(t.Context(), w.Tenant, grant.Redemption{Ref: ref, FirstParty: app.FirstParty, Scopes: []string{"openid"}, Expires: w.Clock.Now().Add(time.Minute), Absolute: time.Hour}))(t)
 	if redeemed.Outcome != grant.Began {
 		t.Fatalf("the code was answered with %q", redeemed.Outcome)
 	}

@@ -121,6 +121,9 @@ func (p *Pages) offered(t *tenant.Tenant) []string {
 	return offered
 }
 
+// Languages are those that the tenant's pages are shown in, the default first.
+func (p *Pages) Languages(t *tenant.Tenant) []string { return p.offered(t) }
+
 // withLanguage puts the language that was chosen before a sealed state, and
 // splitLanguage takes it off again. It is not sealed: who changes it changes
 // the language of his own page.

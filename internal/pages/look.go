@@ -51,6 +51,12 @@ func (l *looks) of(ctx context.Context, logger *slog.Logger, t *tenant.Tenant) (
 	return look, nil
 }
 
+// CheckTheme says what is wrong with a theme that a brand is to have.
+func (p *Pages) CheckTheme(theme json.RawMessage) error {
+	_, err := p.looks.make(&tenant.Tenant{Brand: tenant.Brand{Name: "Brand"}}, theme)
+	return err
+}
+
 // make reads a theme: nothing for the default one, a text for the name of one
 // that is built in, or an object for the brand's own, in which what is left
 // out is as in the default one.

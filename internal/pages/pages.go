@@ -11,8 +11,8 @@
 // customer authenticates (DESIGN.md, rule 3). Before the sealed state stands
 // the language that was chosen, so that it stays for the whole journey.
 //
-// Other surfaces show pages through Client, Begin, Fault, ConfirmSignOut and
-// SignedOut, and go on after a journey through Options.Resume.
+// Other surfaces show pages through Client, Begin, Fault, ConfirmSignOut,
+// SignedOut and Languages, and go on after a journey through Options.Resume.
 package pages
 
 import (
@@ -79,13 +79,16 @@ func (p *Pages) Routes() []route.Route {
 		{Method: "GET", Pattern: "/{$}", Handle: p.home},
 		{Method: "GET", Pattern: "/sign-in", Cookies: true, Handle: p.begin("sign-in")},
 		{Method: "GET", Pattern: "/sign-up", Cookies: true, Handle: p.begin("sign-up")},
-		{Method: "POST", Pattern: "/journey", Cookies: true, Handle: p.answer},
+		{Method: "POST", Pattern: journeyPath, Cookies: true, Form: true, Handle: p.answer},
 		{Method: "GET", Pattern: "/account", Cookies: true, Handle: p.account},
-		{Method: "POST", Pattern: "/account", Cookies: true, Handle: p.changeAccount},
+		{Method: "POST", Pattern: "/account", Cookies: true, Form: true, Handle: p.changeAccount},
 		{Method: "GET", Pattern: "/signed-out", Cookies: true, Handle: p.SignedOut},
 		{Method: "GET", Pattern: "/assets/{name}", Handle: p.asset},
 	}
 }
+
+// journeyPath is where the forms of journeys are posted.
+const journeyPath = "/journey"
 
 // home is the tenant's address itself.
 func (p *Pages) home(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {

@@ -25,7 +25,7 @@ type shown struct {
 // limit with 429, a queue with 503.
 func (p *Pages) show(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s shown) {
 	out := sheet{target: targetOf(s.Application, s.Return), page: view.Page{
-		Lang: s.lang, Languages: p.offered(t), Action: t.Path + "/journey", State: withLanguage(s.lang, s.State),
+		Lang: s.lang, Languages: p.offered(t), Action: t.Path + journeyPath, State: withLanguage(s.lang, s.State),
 		Values: map[string]string{}, Errors: map[string]view.Text{},
 	}}
 	if s.Application != nil {
@@ -158,7 +158,7 @@ func (p *Pages) describeLimit(s shown, page *view.Page) {
 	}
 	page.Errors, page.Notice = nil, nil
 	page.Data = view.Limited{
-		Until: limit.Until, Code: limit.What == budget.Password, Password: atCode && !code.SignUp, Back: true,
+		Until: limit.Until, Code: limit.What == budget.Password, Password: atCode && !code.SignUp, Back: limit.What != budget.Hash,
 	}
 }
 

@@ -146,11 +146,36 @@ func (p *Pages) broken(w http.ResponseWriter, r *http.Request, t *tenant.Tenant,
 		page: view.Page{Lang: p.language(r, t), Data: view.Fault{ID: named}}})
 }
 
+// Limited asks whoever's network posts too many forms to wait. What was typed
+// is not kept: the button shows the step again.
+func (p *Pages) Limited(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, wait time.Duration) {
+	until := p.Clock.Now().Add(wait)
+	s := sheet{status: http.StatusTooManyRequests, retry: until, page: view.Page{Lang: p.language(r, t)}}
+	data := view.Limited{Until: until, Network: true}
+	if r.URL.Path == journeyPath {
+		typed, ok := p.form(w, r, t)
+		if !ok {
+			return
+		}
+		lang, sealed := p.splitLanguage(t, typed.Get("state"))
+		if lang != "" {
+			s.page.Lang = lang
+		}
+		s.page.Action, s.page.State = t.Path+journeyPath, withLanguage(s.page.Lang, sealed)
+		s.page.Values = map[string]string{"choose": again}
+	} else {
+		data.RetryURL = t.URL("/account")
+	}
+	s.page.Data = data
+	p.draw(w, r, t, s)
+}
+
 // busyWait is when trying again makes sense for whoever met a queue.
 const busyWait = 2 * time.Second
 
 func (p *Pages) logged(r *http.Request, err error) string {
 	named := id.New[id.Fault](p.Clock.Now(), p.Random)
+	id.SetFault(r.Context(), named)
 	p.Logger.LogAttrs(r.Context(), slog.LevelError, "a page failed",
 		slog.String("fault", string(named)), slog.String("path", r.URL.Path), slog.Any("error", err))
 	return string(named)

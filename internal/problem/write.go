@@ -69,13 +69,14 @@ func (wr Writer) Write(w http.ResponseWriter, r *http.Request, err error) {
 
 // report logs err under a new fault identifier and returns the identifier.
 func (wr Writer) report(r *http.Request, err error) string {
-	fault := string(id.New[id.Fault](wr.Clock.Now(), wr.Random))
+	fault := id.New[id.Fault](wr.Clock.Now(), wr.Random)
+	id.SetFault(r.Context(), fault)
 	level := slog.LevelError
 	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
 		level = slog.LevelInfo // the client went away: nothing is broken here
 	}
-	wr.Logger.Log(r.Context(), level, "request failed", "fault", fault, "method", r.Method, "route", r.Pattern, "cause", err)
-	return fault
+	wr.Logger.Log(r.Context(), level, "request failed", "fault", string(fault), "method", r.Method, "route", r.Pattern, "cause", err)
+	return string(fault)
 }
 
 func internal(err error) *Error {

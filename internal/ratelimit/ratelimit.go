@@ -4,7 +4,8 @@
 // algorithm of ITU-T I.371, in its virtual scheduling form): a key may ask
 // Burst times at once and once more after each Every. It remembers a bounded
 // number of keys, forgets the one that asked longest ago first, and starts no
-// goroutine.
+// goroutine. Where only failures are to be limited, Check asks without counting
+// and Allow counts afterwards; Check takes no lock while nobody is refused.
 //
 // It lives in the memory of one node and protects that node's processor: what
 // must hold across nodes and restarts, such as guesses at a secret or messages
@@ -14,7 +15,9 @@ package ratelimit
 
 import (
 	"errors"
+	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/clock"
@@ -40,12 +43,16 @@ type Verdict struct {
 	RetryAfter time.Duration // when not allowed: how long until it would be
 }
 
-// Limiter counts keys against one limit. It is safe for concurrent use.
+// Limiter counts keys against one limit. It is safe for concurrent use. A nil
+// Limiter limits nothing.
 type Limiter struct {
 	clock clock.Clock
 	every time.Duration
 	span  time.Duration // Burst times Every: how far ahead of now a key's arrival time may run
 	keys  int
+
+	refused atomic.Uint64
+	calm    atomic.Int64 // ns since 1970: from then on no key is refused that is not counted again
 
 	mu      sync.Mutex
 	entries map[string]*entry
@@ -57,6 +64,11 @@ type entry struct {
 	key            string
 	arrival        time.Time // when the key's last request would have come, had it kept to the pace
 	previous, next *entry
+}
+
+// PerSecond is the Limit of so many a second, and burst at once.
+func PerSecond(rate, burst int) Limit {
+	return Limit{Burst: burst, Every: time.Second / time.Duration(rate)}
 }
 
 // New makes a Limiter.
@@ -76,12 +88,16 @@ func New(o Options) (*Limiter, error) {
 		keys: o.Keys, entries: make(map[string]*entry),
 	}
 	l.ends.previous, l.ends.next = &l.ends, &l.ends
+	l.calm.Store(math.MinInt64)
 	return l, nil
 }
 
 // Allow says whether key may ask now and, if so, counts it. What is refused
 // is not counted, so that a client that waits as long as it was told is let in.
 func (l *Limiter) Allow(key string) Verdict {
+	if l == nil {
+		return Verdict{Allowed: true}
+	}
 	now := l.clock.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,23 +107,66 @@ func (l *Limiter) Allow(key string) Verdict {
 	if known {
 		l.unlink(e)
 		l.linkFirst(e)
-		if e.arrival.After(now) {
-			arrival = e.arrival
-		}
-		// A clock set back must not lock a key out for as long as it was set back.
-		if furthest := now.Add(l.span); arrival.After(furthest) {
-			arrival = furthest
-		}
+		arrival = l.arrivalOf(e, now)
 	}
 	ahead := arrival.Sub(now) + l.every
 	if ahead > l.span {
+		l.refused.Add(1)
 		return Verdict{RetryAfter: ahead - l.span}
 	}
 	if !known {
 		e = l.place(key)
 	}
 	e.arrival = now.Add(ahead)
+	if allowed := now.Add(ahead + l.every - l.span).UnixNano(); ahead+l.every > l.span && allowed > l.calm.Load() {
+		l.calm.Store(allowed) // this was the last of what the key may ask at once
+	}
 	return Verdict{Allowed: true, Remaining: int((l.span - ahead) / l.every)}
+}
+
+// Check says whether key may ask now, and counts nothing but a refusal. A clock
+// that is set back may have it let in what Allow would refuse.
+func (l *Limiter) Check(key func() string) Verdict {
+	if l == nil {
+		return Verdict{Allowed: true}
+	}
+	now := l.clock.Now()
+	if now.UnixNano() >= l.calm.Load() {
+		return Verdict{Allowed: true}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, known := l.entries[key()]
+	if !known {
+		return Verdict{Allowed: true}
+	}
+	ahead := l.arrivalOf(e, now).Sub(now) + l.every
+	if ahead > l.span {
+		l.refused.Add(1)
+		return Verdict{RetryAfter: ahead - l.span}
+	}
+	return Verdict{Allowed: true, Remaining: int((l.span-ahead)/l.every) + 1}
+}
+
+// Refused tells how often somebody was refused.
+func (l *Limiter) Refused() uint64 {
+	if l == nil {
+		return 0
+	}
+	return l.refused.Load()
+}
+
+// arrivalOf is the earliest that the key's next request counts as coming.
+func (l *Limiter) arrivalOf(e *entry, now time.Time) time.Time {
+	arrival := now
+	if e.arrival.After(now) {
+		arrival = e.arrival
+	}
+	// A clock set back must not lock a key out for as long as it was set back.
+	if furthest := now.Add(l.span); arrival.After(furthest) {
+		arrival = furthest
+	}
+	return arrival
 }
 
 // Len tells how many keys are remembered.

@@ -226,3 +226,70 @@ func BenchmarkAllow(b *testing.B) {
 		l.Allow(keys[i%len(keys)])
 	}
 }
+
+// Failures are limited by asking before and counting after.
+func TestCheckCountsNothing(t *testing.T) {
+	l, now := newLimiter(t, Limit{Burst: 2, Every: 10 * time.Second}, 100)
+	name := func(key string) func() string { return func() string { return key } }
+	never := func() string { t.Error("the key was made although nobody is refused"); return "a" }
+	for range 10 {
+		if v := l.Check(never); !v.Allowed {
+			t.Fatalf("nothing has failed: %+v", v)
+		}
+	}
+	l.Allow("a")
+	if v := l.Check(never); !v.Allowed {
+		t.Fatalf("there is room left: %+v", v)
+	}
+	l.Allow("a")
+	for range 10 {
+		if v := l.Check(name("a")); v.Allowed || v.RetryAfter != 10*time.Second {
+			t.Fatalf("after as many failures as are allowed: %+v", v)
+		}
+	}
+	if v := l.Check(name("b")); !v.Allowed {
+		t.Fatalf("another key is refused: %+v", v)
+	}
+	if got := l.Refused(); got != 10 {
+		t.Errorf("%d refusals were counted, want 10", got)
+	}
+	now.Advance(10 * time.Second)
+	if v := l.Check(never); !v.Allowed {
+		t.Fatalf("a client that waited as told is refused: %+v", v)
+	}
+	now.Advance(-24 * time.Hour)
+	if v := l.Check(name("a")); v.Allowed || v.RetryAfter > 10*time.Second {
+		t.Errorf("after the clock was set back: %+v", v)
+	}
+}
+
+func TestNoLimiterLimitsNothing(t *testing.T) {
+	var l *Limiter
+	for range 1000 {
+		if !l.Allow("a").Allowed || !l.Check(func() string { return "a" }).Allowed {
+			t.Fatal("refused")
+		}
+	}
+	if l.Refused() != 0 {
+		t.Error("refusals were counted")
+	}
+}
+
+// Whatever is asked in whichever order, Check says what Allow would.
+func TestCheckForetellsAllow(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		now := clock.NewFake(start)
+		l, err := New(Options{Limit: Limit{Burst: rapid.IntRange(1, 4).Draw(t, "burst"), Every: time.Second}, Keys: 3, Clock: now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			now.Advance(time.Duration(rapid.IntRange(0, 1500).Draw(t, "ms")) * time.Millisecond)
+			key := rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "key")
+			told := l.Check(func() string { return key })
+			if did := l.Allow(key); did.Allowed != told.Allowed || did.RetryAfter != told.RetryAfter {
+				t.Fatalf("told %+v, did %+v", told, did)
+			}
+		}
+	})
+}

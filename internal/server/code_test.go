@@ -252,3 +252,37 @@ func TestHowAnApplicationProvesItself(t *testing.T) {
 		}
 	})
 }
+
+// SECURITY 54: a code that is used again revokes what it gave however late that
+// comes (RFC 6749, section 4.1.2).
+func TestACodeReplayedAfterItsTimeRevokes(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
+		h := newHouse(t, i, "thyme", nil)
+		browser, other := h.signIn()
+		r, code := h.code(browser, h.shop, nil)
+		tokens := h.shop.Token(i, redemption(r, code))
+		unused, late := h.code(browser, h.shop, nil)
+		i.Clock.Advance(5 * time.Minute)
+		if got := h.shop.Token(i, redemption(unused, late)); got.Error != "invalid_grant" {
+			t.Errorf("a code past its time: %+v", got)
+		}
+		if !h.shop.Active(i, tokens.Access) {
+			t.Fatal("the tokens are not good to begin with")
+		}
+		wrong := redemption(r, code)
+		wrong.Set("code_verifier", strings.Repeat("a", 43))
+		if got := h.shop.Token(i, wrong); got.Error != "invalid_grant" || !h.shop.Active(i, tokens.Access) {
+			t.Errorf("whoever has the code alone revokes its tokens: %+v", got)
+		}
+		if got := h.shop.Token(i, redemption(r, code)); got.Error != "invalid_grant" {
+			t.Errorf("a code used again: %+v", got)
+		}
+		if h.shop.Active(i, tokens.Access) || h.shop.Active(i, tokens.Refresh) || h.shop.Token(i, refreshing(tokens.Refresh)).Status == http.StatusOK {
+			t.Error("the tokens outlive the replay of their code")
+		}
+		if !h.shop.Active(i, other.Access) {
+			t.Error("the replay ended another lineage")
+		}
+	})
+}

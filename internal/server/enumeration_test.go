@@ -13,7 +13,10 @@ import (
 	"time"
 
 	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/server/servertest"
+	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
@@ -150,52 +153,113 @@ func TestTimingTellsNothing(t *testing.T) {
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", func(s *tenant.Settings) {
 			s.Limits.PasswordPerHour, s.Limits.PasswordTotal, s.Limits.SendPerHour = 100, 100, 100
+			// Whatever is asked after a proof must take no time before it.
+			collectsNickname(s)
+			s.Terms = tenant.Terms{Version: "1", Documents: []tenant.Document{{Title: map[string]string{"en": "Terms"}, URL: "https://shop.example/terms"}}}
 		})
-		addresses := map[bool][]string{}
+		nameOf := func(address string) string { name, _, _ := strings.Cut(address, "@"); return name }
+		kinds := []string{"unknown", "known", "locked", "passwordless"}
+		addresses := map[string][]string{}
 		for n := range people {
-			known := fmt.Sprintf("known%03d@shop.example", n)
-			h.Customer(h.tenant, known, anaPassword)
-			addresses[true] = append(addresses[true], known)
-			addresses[false] = append(addresses[false], fmt.Sprintf("other%03d@shop.example", n))
+			for _, kind := range kinds {
+				address := fmt.Sprintf("%.5s%03d@shop.example", kind, n)
+				addresses[kind] = append(addresses[kind], address)
+				switch kind {
+				case "known":
+					h.named(h.Customer(h.tenant, address, anaPassword), nameOf(address))
+				case "passwordless":
+					h.named(h.Customer(h.tenant, address, ""), nameOf(address))
+				case "locked":
+					who := h.Customer(h.tenant, address, anaPassword)
+					h.named(who, nameOf(address))
+					if err := i.Directory.SetStatus(t.Context(), h.tenant.ID, who, customer.Locked, "test", "test"); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
 		}
 		b := i.Browser()
 		first := b.Get(h.shop.URL(i, h.shop.Authorize(nil)))
-		pages := map[string]*servertest.Page{}
+		asked, backed := map[string]*servertest.Page{}, map[string]*servertest.Page{}
 		for _, all := range addresses {
 			for _, address := range all {
-				pages[address] = b.Answer(first, url.Values{"identifier": {address}})
+				for _, identifier := range []string{address, nameOf(address)} {
+					asked[identifier] = b.Answer(first, url.Values{"identifier": {identifier}})
+				}
+				backed[address] = b.Answer(asked[address], url.Values{"choose": {"back"}})
 			}
 		}
+		signUp := b.Answer(first, url.Values{"choose": {"create"}})
 		for _, step := range []struct {
 			name   string
-			answer func(address string)
+			answer func(address string) *servertest.Page
 		}{
-			{"identify", func(address string) { b.Answer(first, url.Values{"identifier": {address}}) }},
-			{"password", func(address string) { b.Answer(pages[address], url.Values{"password": {"not-the-password-of-any"}}) }},
-			{"code", func(address string) { b.Answer(pages[address], url.Values{"choose": {"code"}}) }},
+			{"identify", func(address string) *servertest.Page {
+				return b.Answer(first, url.Values{"identifier": {address}})
+			}},
+			{"password", func(address string) *servertest.Page {
+				return b.Answer(asked[address], url.Values{"password": {"not-the-password-of-any"}})
+			}},
+			{"code", func(address string) *servertest.Page { return b.Answer(asked[address], url.Values{"choose": {"code"}}) }},
+			{"code by user name", func(address string) *servertest.Page {
+				return b.Answer(asked[nameOf(address)], url.Values{"choose": {"code"}})
+			}},
+			{"back", func(address string) *servertest.Page { return b.Answer(asked[address], url.Values{"choose": {"back"}}) }},
+			{"create", func(address string) *servertest.Page {
+				return b.Answer(backed[address], url.Values{"choose": {"create"}})
+			}},
+			{"sign-up", func(address string) *servertest.Page {
+				return b.Answer(signUp, url.Values{"identifier": {address}})
+			}},
 		} {
-			order := make([]bool, 0, 2*samples)
-			for range samples {
-				order = append(order, true, false)
+			var order []string
+			for _, kind := range kinds {
+				order = append(order, slices.Repeat([]string{kind}, samples)...)
 			}
 			rand.Shuffle(len(order), func(a, b int) { order[a], order[b] = order[b], order[a] })
-			took, next := map[bool][]time.Duration{}, map[bool]int{}
+			took, next := map[string][]time.Duration{}, map[string]int{}
 			for n := range 20 { // warm up
-				step.answer(addresses[n%2 == 0][n%people])
+				step.answer(addresses[kinds[n%len(kinds)]][n%people])
 			}
-			for _, known := range order {
-				address := addresses[known][next[known]%people]
-				next[known]++
+			for _, kind := range order {
+				address := addresses[kind][next[kind]%people]
+				next[kind]++
 				began := time.Now()
-				step.answer(address)
-				took[known] = append(took[known], time.Since(began))
+				p := step.answer(address)
+				took[kind] = append(took[kind], time.Since(began))
+				if p.Status != http.StatusOK {
+					t.Fatalf("%s, %s: %d %s", step.name, kind, p.Status, servertest.Text(p.Body))
+				}
 			}
-			auc := areaUnderROC(took[true], took[false])
-			t.Logf("%s, %s: AUC %.3f; median known %s, unknown %s", i.Engine, step.name, auc, median(took[true]), median(took[false]))
-			if auc > 0.60 {
-				t.Errorf("%s, %s: the time tells known from unknown addresses: AUC %.3f over %d samples each", i.Engine, step.name, auc, samples)
+			for _, kind := range kinds[1:] {
+				auc := areaUnderROC(took[kind], took["unknown"])
+				t.Logf("%s, %s, %s: AUC %.3f; median %s, unknown %s", i.Engine, step.name, kind, auc, median(took[kind]), median(took["unknown"]))
+				if auc > 0.60 {
+					t.Errorf("%s, %s: the time tells %s from unknown addresses: AUC %.3f over %d samples each", i.Engine, step.name, kind, auc, samples)
+				}
 			}
 		}
+	})
+}
+
+// named gives a customer a user name.
+func (h *house) named(who id.Customer, text string) {
+	h.t.Helper()
+	name, err := identifier.Normalise(identifier.Username, text, identifier.Options{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	keys, err := h.Ring.Tenant(h.t.Context(), h.tenant.ID)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	key, err := h.Ring.Customer(h.t.Context(), h.tenant.ID, who)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.write(func(tx *sqldb.Tx) error {
+		_, err := h.Directory.AddIdentifier(tx, keys, key, h.tenant.ID, who, customer.NewIdentifier{Normalised: name, Verified: true}, "test")
+		return err
 	})
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -37,6 +38,9 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 
 // Ready tells what keeps this node from doing its work.
 func (s *Server) Ready(ctx context.Context) error {
+	if s.draining.Load() {
+		return errDraining
+	}
 	before := s.Clock.Now()
 	there, err := s.DB.ServerNow(ctx)
 	if err != nil {
@@ -51,6 +55,8 @@ func (s *Server) Ready(ctx context.Context) error {
 	}
 	return nil
 }
+
+var errDraining = errors.New("this node is about to stop")
 
 // errUnreachable says no more than that: addresses and causes are for the log.
 type errUnreachable string
@@ -87,13 +93,18 @@ func (s *Server) registerMetrics() {
 	counter := func(name, help string, read func() float64) {
 		s.metrics.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, read))
 	}
-	gauge("cardea_build_info", "1.", func() float64 { return 1 })
+	s.metrics.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cardea_build_info", Help: "1, with the release that runs.",
+		ConstLabels: prometheus.Labels{"version": s.Release}}, func() float64 { return 1 }), &depths{s})
+	counter("cardea_budget_refusals_total", "Guesses and messages refused because a budget was used up.", func() float64 { return float64(s.Budgets.Refused()) })
 	gauge("cardea_processors", "Processors that the program uses.", func() float64 { return float64(runtime.GOMAXPROCS(0)) })
 	gauge("cardea_password_hashes_running", "Password hashes being computed.", func() float64 { return float64(s.Hasher.Stats().Running) })
 	gauge("cardea_password_hashes_waiting", "Sign-ins that wait for a password hash.", func() float64 { return float64(s.Hasher.Stats().Waiting) })
 	counter("cardea_password_hashes_total", "Password hashes computed.", func() float64 { return float64(s.Hasher.Stats().Computed) })
 	counter("cardea_password_hashes_refused_total", "Sign-ins answered with 503 because too many waited.", func() float64 { return float64(s.Hasher.Stats().Refused) })
+	counter("cardea_forms_refused_total", "Forms answered with 429 because their network posted too many.", func() float64 { return float64(s.forms.Refused()) })
+	counter("cardea_client_authentications_refused_total", "Requests answered with 429 because their network failed too often at client authentication.", func() float64 { return float64(s.failures.Refused()) })
 	counter("cardea_messages_sent_total", "Messages handed to the mail server.", func() float64 { return float64(s.Outbox.Stats().Sent) })
+	counter("cardea_messages_discarded_total", "Messages made for user names that lead to no address, so that asking costs the same.", func() float64 { return float64(s.Outbox.Stats().Discarded) })
 	counter("cardea_messages_retried_total", "Messages that were tried again.", func() float64 { return float64(s.Outbox.Stats().Retried) })
 	counter("cardea_messages_expired_total", "Messages that were of no use any more before they could be sent.", func() float64 { return float64(s.Outbox.Stats().Expired) })
 	counter("cardea_messages_dead_total", "Messages that were given up.", func() float64 { return float64(s.Outbox.Stats().Dead) })

@@ -13,6 +13,7 @@ import (
 	"github.com/cardea-id/cardea/internal/server"
 	"github.com/cardea-id/cardea/internal/server/servertest"
 	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 // SECURITY C1, O1–O5, item 85: whatever is sent to whichever endpoint, the
@@ -170,4 +171,58 @@ func TestMoreSignInsThanCanBeHashed(t *testing.T) {
 	if let.Load() != 0 || busy.Load() == 0 || wrong.Load() == 0 {
 		t.Errorf("%d were told to wait, %d that it is wrong, %d were let in", busy.Load(), wrong.Load(), let.Load())
 	}
+}
+
+// A guess that was not looked at since too many waited is not charged: the
+// counters hold what was hashed. And a queue is no way to more guesses than the
+// budget has.
+func TestTwoNodesDoNotChargeForTheQueue(t *testing.T) {
+	onNodes(t, func(t *testing.T, nodes []*servertest.Installation) {
+		h := newHouse(t, nodes[0], "thyme", func(s *tenant.Settings) { s.Limits.PasswordPerHour = 20 })
+		own, _ := h.signIn()
+		h.signOut(own)
+		for name, browser := range map[string]*servertest.Browser{"a stranger": h.Browser(), "a known device": own, "an unknown address": h.Browser()} {
+			address := anaMail
+			if name == "an unknown address" {
+				address = "who@shop.example"
+			}
+			h.write(func(tx *sqldb.Tx) error { _, err := tx.Exec(`DELETE FROM budget`); return err })
+			page := h.passwordPage(browser, address)
+			hashed := func() (n uint64) {
+				for _, node := range nodes {
+					n += node.Hasher.Stats().Computed
+				}
+				return n
+			}
+			before := hashed()
+			var busy, limited atomic.Int64
+			// 12 at once of 20 an hour: some wait, one is tried, the rest go away.
+			for range 3 {
+				atOnce(12, func(k int) {
+					node := nodes[k%len(nodes)]
+					action, values := browser.Filled(page, url.Values{"password": {"not-the-password-of-any"}})
+					copied := node.Browser()
+					copied.SetCookies(browser.Cookies())
+					switch p, err := copied.Do(http.MethodPost, node.Base+action[len(nodes[0].Base):], values, ""); {
+					case err != nil:
+						t.Error(err)
+					case p.Status == http.StatusServiceUnavailable:
+						busy.Add(1)
+					case p.Status == http.StatusTooManyRequests:
+						limited.Add(1)
+					}
+				})
+			}
+			tried := int(hashed() - before)
+			if busy.Load() == 0 || tried > 20 {
+				t.Errorf("%s: %d were told to wait, %d hashed", name, busy.Load(), tried)
+			}
+			if used := h.count(`SELECT SUM(used) FROM budget WHERE kind = 'password'`); used != tried {
+				t.Errorf("%s: %d were hashed, %d told to wait, %d refused, and %d charged for the hour", name, tried, busy.Load(), limited.Load(), used)
+			}
+			if total := h.count(`SELECT SUM(total) FROM budget WHERE kind = 'password'`); total != tried && name != "an unknown address" {
+				t.Errorf("%s: %d were hashed and %d charged in all", name, tried, total)
+			}
+		}
+	}, func(e *server.Environment) { e.Config.Hashing.MaxConcurrent, e.Config.Hashing.QueueLength = 1, 2 })
 }

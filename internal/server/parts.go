@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/browser"
@@ -35,6 +36,7 @@ import (
 	"github.com/cardea-id/cardea/internal/pages"
 	"github.com/cardea-id/cardea/internal/pages/view"
 	"github.com/cardea-id/cardea/internal/problem"
+	"github.com/cardea-id/cardea/internal/ratelimit"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/signingkey"
 	"github.com/cardea-id/cardea/internal/sqldb"
@@ -47,6 +49,8 @@ type Environment struct {
 	Clock  clock.Clock
 	Random io.Reader // cryptographically secure
 	Logger *slog.Logger
+	// Release is the program's, for those who watch it.
+	Release string
 	// Development serves http on loopback with unprefixed cookies, and keeps
 	// messages in an inbox in place of sending them.
 	Development bool
@@ -83,8 +87,12 @@ type Server struct {
 	OAuth        *oauth.Provider
 
 	problems problem.Writer
+	resolver *clientip.Resolver
+	forms    *ratelimit.Limiter // of forms posted to the hosted pages, by network; nil limits nothing
+	failures *ratelimit.Limiter // of failed client authentications, by network; nil limits nothing
 	breached *credential.BreachedList
 	metrics  *metrics
+	draining atomic.Bool // whether the program is about to stop
 }
 
 // DatabaseURL is where everything but customers' keys is kept.
@@ -132,9 +140,30 @@ func RootKey(c *config.Config) (keyring.Root, error) {
 	return keyring.RootFromBase64(c.RootKey.Value.Reveal())
 }
 
+// OldRootKeys reads the former root keys that the configuration names.
+func OldRootKeys(c *config.Config) ([]keyring.Root, error) {
+	var roots []keyring.Root
+	for _, file := range c.OldRoots.Files {
+		root, err := keyring.RootFromFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("old_root_keys.files: %w", err)
+		}
+		roots = append(roots, root)
+	}
+	for _, value := range c.OldRoots.Values {
+		root, err := keyring.RootFromBase64(value.Reveal())
+		if err != nil {
+			return nil, fmt.Errorf("old_root_keys.values: %w", err)
+		}
+		roots = append(roots, root)
+	}
+	return roots, nil
+}
+
 // Assemble opens the stores, brings their tables up to date and makes every
 // part. Close ends what it began.
 func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
+	env.Logger = slog.New(traced{env.Logger.Handler()})
 	s := &Server{Environment: env, metrics: newMetrics()}
 	s.problems = problem.Writer{Clock: env.Clock, Random: env.Random, Logger: env.Logger}
 	defer func() {
@@ -149,9 +178,16 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the root key: %w", err)
 	}
+	old, err := OldRootKeys(env.Config)
+	if err != nil {
+		return nil, err
+	}
 
 	// Ground.
-	s.Ring, err = keyring.Open(ctx, keyring.Options{DB: s.DB, Store: s.KeyStore, Root: root, Clock: env.Clock, Random: env.Random})
+	s.Ring, err = keyring.Open(ctx, keyring.Options{DB: s.DB, Store: s.KeyStore, Root: root, OldRoots: old, Clock: env.Clock, Random: env.Random})
+	if errors.Is(err, keyring.ErrRoot) {
+		return nil, fmt.Errorf("%w. The root key is root_key.file or CARDEA_ROOT_KEY_VALUE; former ones are old_root_keys.files or CARDEA_OLD_ROOT_KEYS_VALUES", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -206,14 +242,23 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	}
 
 	// Surfaces.
+	s.resolver = clientip.New(env.Config.TrustedProxies)
+	if s.forms, err = perNetwork(env, env.Config.Rate.FormsPerSecond, env.Config.Rate.FormsBurst); err != nil {
+		return nil, err
+	}
+	if s.failures, err = perNetwork(env, env.Config.Rate.FailuresPerSecond, env.Config.Rate.FailuresBurst); err != nil {
+		return nil, err
+	}
 	jar := browser.Jar{Insecure: env.Development}
 	resume := map[string]func(http.ResponseWriter, *http.Request, *tenant.Tenant, *journey.Finished){}
 	s.Pages = pages.New(pages.Options{Engine: s.Journeys, Directory: s.Directory, Sessions: s.Sessions, Grants: s.Grants,
-		Applications: s.Applications, Views: views, Jar: jar, Resolver: clientip.New(env.Config.TrustedProxies), DB: s.DB, Ring: s.Ring,
+		Applications: s.Applications, Views: views, Jar: jar, Resolver: s.resolver, DB: s.DB, Ring: s.Ring,
 		Clock: env.Clock, Random: env.Random, Logger: env.Logger, Resume: resume})
 	s.OAuth = oauth.New(oauth.Options{DB: s.DB, Ring: s.Ring, Applications: s.Applications, Directory: s.Directory, Sessions: s.Sessions,
-		Grants: s.Grants, SigningKeys: s.SigningKeys, Interaction: interaction{s.Pages}, Jar: jar, Clock: env.Clock, Random: env.Random, Logger: env.Logger})
+		Grants: s.Grants, SigningKeys: s.SigningKeys, Interaction: interaction{s.Pages}, Jar: jar, Resolver: s.resolver,
+		Failures: s.failures, Clock: env.Clock, Random: env.Random, Logger: env.Logger})
 	resume[oauth.ResumeKind] = s.OAuth.Resume
+	s.registerMetrics()
 
 	if err := s.Watch.Poll(ctx); err != nil {
 		return nil, err
@@ -222,6 +267,18 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		err = s.ensureSystemTenant(ctx, env.Config.SystemURL)
 	}
 	return s, err
+}
+
+// networks is how many networks a node remembers at once of those that a limit
+// counts, 250 bytes each at most.
+const networks = 50_000
+
+// perNetwork makes a limit of so many a second; 0 is none.
+func perNetwork(env Environment, rate, burst int) (*ratelimit.Limiter, error) {
+	if rate == 0 {
+		return nil, nil //nolint:nilnil // a nil Limiter limits nothing
+	}
+	return ratelimit.New(ratelimit.Options{Limit: ratelimit.PerSecond(rate, burst), Keys: networks, Clock: env.Clock})
 }
 
 func (s *Server) openStores(ctx context.Context) error {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/ratelimit"
 	"github.com/cardea-id/cardea/internal/route"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
@@ -30,10 +31,14 @@ func (s *Server) Handler() http.Handler {
 		var handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			mounted.Handle(w, r, tenantOf(r.Context()))
 		})
-		if mounted.Cookies {
+		if mounted.Form {
+			handler = s.limited(handler)
+		}
+		if mounted.Cookies { // before the limit, so that no other site uses it up
 			handler = crossOrigin.Handler(handler)
 		}
-		tenants.Handle(mounted.Method+" "+mounted.Pattern, s.metrics.observe(mounted.Method+" "+mounted.Pattern, handler))
+		pattern := strings.TrimSpace(mounted.Method + " " + mounted.Pattern)
+		tenants.Handle(pattern, s.metrics.observe(pattern, handler))
 	}
 	tenants.Handle("/", s.metrics.observe("other", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.Pages.NotFound(w, r, tenantOf(r.Context()))
@@ -44,7 +49,7 @@ func (s *Server) Handler() http.Handler {
 	root.HandleFunc("GET /readyz", s.ready)
 	// RFC 8414, section 3.1: for an issuer with a path the well-known part
 	// comes first.
-	root.Handle("GET /.well-known/oauth-authorization-server/t/{slug}", s.bySlug(tenants, func(r *http.Request) string {
+	root.Handle("/.well-known/oauth-authorization-server/t/{slug}", s.bySlug(tenants, func(r *http.Request) string {
 		return "/.well-known/oauth-authorization-server"
 	}))
 	root.Handle("/t/{slug}/", s.bySlug(tenants, func(r *http.Request) string {
@@ -52,6 +57,20 @@ func (s *Server) Handler() http.Handler {
 	}))
 	root.Handle("/", s.byHost(tenants))
 	return s.outermost(root)
+}
+
+// limited takes so many requests of one network; one more is told until when
+// to wait, before its body is read.
+func (s *Server) limited(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.forms != nil {
+			if verdict := s.forms.Allow(ratelimit.AddressKey(s.resolver.Client(r).IP)); !verdict.Allowed {
+				s.Pages.Limited(w, r, tenantOf(r.Context()), verdict.RetryAfter)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 type contextKey int
@@ -113,6 +132,7 @@ func (s *Server) outermost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		request := id.New[id.Request](s.Clock.Now(), s.Random)
+		r = r.WithContext(id.WithRequest(r.Context(), request))
 		h := w.Header()
 		h.Set("X-Request-Id", string(request))
 		maps.Copy(h, fixed)
@@ -126,8 +146,12 @@ func (s *Server) outermost(next http.Handler) http.Handler {
 			if recorder.status >= 500 {
 				level = slog.LevelError
 			}
-			s.Logger.LogAttrs(r.Context(), level, "request", slog.String("request", string(request)), slog.String("method", r.Method),
-				slog.String("path", r.URL.Path), slog.Int("status", recorder.status), slog.Duration("took", time.Since(began)))
+			attrs := []slog.Attr{slog.String("method", r.Method), slog.String("path", r.URL.Path),
+				slog.Int("status", recorder.status), slog.Duration("took", time.Since(began))}
+			if fault := id.FaultOf(r.Context()); fault != "" {
+				attrs = append(attrs, slog.String("fault", string(fault)))
+			}
+			s.Logger.LogAttrs(r.Context(), level, "request", attrs...)
 		}
 	})
 }

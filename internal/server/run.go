@@ -13,8 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cardea-id/cardea/internal/customer"
-	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/backup"
 )
 
 const (
@@ -32,17 +31,33 @@ type task struct {
 
 // tasks lists what goes on in the background. None runs for a single tenant.
 func (s *Server) tasks() []task {
-	return []task{
+	tasks := []task{
 		{"watch the configuration", func(ctx context.Context) error { s.Watch.Run(ctx); return nil }},
 		{"order the events", s.Log.Run},
 		{"send messages", s.Outbox.Run},
 		{"learn of keys", s.every(time.Second, s.Ring.Poll)},
 		{"advance signing keys", s.every(30*time.Second, s.SigningKeys.Advance)},
 		{"rewrap keys", s.every(time.Minute, s.rewrap)},
-		{"finish erasures", s.every(time.Minute, s.finishErasures)},
+		{"replace look-up keys", s.every(5*time.Second, s.Directory.AdvanceLookups)},
+		{"finish erasures", s.every(time.Minute, s.erasureFinisher())},
 		{"delete what has expired", s.every(sweepEvery, s.sweep)},
 		{"prepare the event log", s.every(24*time.Hour, s.Log.Maintain)},
 		{"delete orphaned keys", s.every(time.Hour, s.sweepOrphans)},
+	}
+	if !s.Development {
+		tasks = append(tasks, task{"warn of tenants' settings", once(s.warnOfTenants)})
+	}
+	return tasks
+}
+
+// once has do called until it succeeds.
+func once(do func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := do(ctx); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return nil
 	}
 }
 
@@ -99,46 +114,10 @@ func (s *Server) rewrap(ctx context.Context) error {
 	}
 }
 
-// finishErasures completes erasures that were interrupted after the key had
-// been destroyed.
-func (s *Server) finishErasures(ctx context.Context) error {
-	return s.eachErased(ctx, s.Clock.Now().Add(-48*time.Hour))
-}
-
-// FinishErasures removes what is left of every customer on the ledger.
-func (s *Server) FinishErasures(ctx context.Context) error { return s.eachErased(ctx, time.Time{}) }
-
-func (s *Server) eachErased(ctx context.Context, since time.Time) error {
-	after := int64(0)
-	for {
-		erased, err := s.Ring.Erased(ctx, after, sweepBatch)
-		if err != nil || len(erased) == 0 {
-			return err
-		}
-		for _, e := range erased {
-			after = e.Sequence
-			if e.ErasedAt.Before(since) {
-				continue
-			}
-			if err := s.Directory.FinishErasure(ctx, e.Tenant, e.Customer); err != nil && !errors.Is(err, customer.ErrNotFound) {
-				return err
-			}
-		}
-	}
-}
-
-func (s *Server) sweepOrphans(ctx context.Context) error {
-	_, err := s.Ring.SweepOrphans(ctx, func(ctx context.Context, t id.Tenant, c id.Customer) (bool, error) {
-		state, err := s.Directory.State(ctx, t, c)
-		return state.Found, err
-	})
-	return err
-}
-
 // sweep deletes what has expired, in small batches so that nobody waits.
 func (s *Server) sweep(ctx context.Context) error {
 	sweeps := []func(context.Context, int) (int, error){
-		s.Budgets.Sweep, s.Challenges.Sweep, s.Sessions.Sweep, s.Grants.Sweep,
+		s.Budgets.Sweep, s.Challenges.Sweep, s.Sessions.Sweep, s.Grants.Sweep, s.Directory.SealReasons,
 		func(ctx context.Context, limit int) (int, error) {
 			n, err := s.Journeys.Sweep(ctx, limit)
 			return int(n), err
@@ -167,12 +146,12 @@ func (s *Server) SocketPath() string {
 	return filepath.Join(s.Config.DataDir, "cardea.sock")
 }
 
-// Run serves until ctx ends, then finishes the requests in progress within
-// the grace and stops. Admin, where it is given, is served on the socket.
+// Run serves until ctx ends. Then it says that it is not ready any more, goes on
+// for the delay until that was heard, finishes the requests in progress within
+// the grace, and stops. Admin, where it is given, is served on the socket.
 // Ready is called once the server answers, with the address it listens on.
 func (s *Server) Run(ctx context.Context, admin http.Handler, ready func(net.Addr)) error {
 	ballast = make([]byte, ballastBytes)
-	s.registerMetrics()
 	c := s.Config
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
@@ -235,6 +214,15 @@ func (s *Server) Run(ctx context.Context, admin http.Handler, ready func(net.Add
 	select {
 	case <-ctx.Done():
 	case cause = <-failed:
+	}
+	s.draining.Store(true)
+	lost := errors.Is(context.Cause(ctx), backup.ErrUnfinished) // a restore has begun: nothing may be served any more
+	if cause == nil && !lost && c.DrainDelay > 0 {
+		s.Logger.InfoContext(ctx, "stopping: not ready any more, and still answering", "delay", c.DrainDelay)
+		select {
+		case <-time.After(c.DrainDelay):
+		case cause = <-failed:
+		}
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.ShutdownGrace)
 	defer cancel()

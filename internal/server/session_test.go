@@ -300,3 +300,57 @@ func TestAnApplicationsOwnIdleLifetime(t *testing.T) {
 		}
 	})
 }
+
+// Whether he stays signed in is what the customer chose the last time that he
+// proved himself.
+func TestStayingSignedInIsChosenAgain(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
+		h := newHouse(t, i, "thyme", nil)
+		account := i.Base + h.tenant.Path + "/account"
+		browser := i.Browser()
+		lasting := func(p *servertest.Page) bool {
+			t.Helper()
+			for _, cookie := range p.Header["Set-Cookie"] {
+				if strings.HasPrefix(cookie, "cardea_session_") {
+					return strings.Contains(cookie, "Max-Age=")
+				}
+			}
+			t.Fatalf("no session cookie is set: %s", servertest.Text(p.Body))
+			return false
+		}
+		ticked := func(p *servertest.Page) bool { return strings.Contains(p.Body, `name="stay" value="true" checked`) }
+		if p := browser.Answer(h.passwordPage(browser, anaMail), url.Values{"password": {anaPassword}}); lasting(p) {
+			t.Fatal("nobody asked to stay signed in")
+		}
+		again := func() *servertest.Page {
+			p := browser.Get(h.shop.URL(i, h.shop.Authorize(url.Values{"prompt": {"login"}})))
+			if !p.Has("password") {
+				t.Fatalf("prompt=login does not ask: %s", servertest.Text(p.Body))
+			}
+			return p
+		}
+		p := again()
+		if ticked(p) {
+			t.Error("the box is ticked for whoever did not choose it")
+		}
+		if p = browser.Answer(p, url.Values{"password": {anaPassword}, "stay": {"true"}}); !lasting(p) {
+			t.Error("what was chosen is ignored")
+		}
+		i.Clock.Advance(2 * time.Hour)
+		if !onAccount(browser.Get(account)) {
+			t.Fatal("whoever chose to stay signed in is signed out after two hours")
+		}
+		p = again()
+		if !ticked(p) {
+			t.Error("the box does not say what was chosen")
+		}
+		if p = browser.Answer(p, url.Values{"password": {anaPassword}}); lasting(p) {
+			t.Error("the cookie stays for whoever has unticked the box")
+		}
+		i.Clock.Advance(2 * time.Hour)
+		if onAccount(browser.Get(account)) {
+			t.Error("whoever has unticked the box is signed in two hours later")
+		}
+	})
+}

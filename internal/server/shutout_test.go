@@ -31,9 +31,12 @@ type held struct {
 	account      *servertest.Page
 }
 
-func hold(t *testing.T, i *servertest.Installation, slug string) *held {
+func hold(t *testing.T, i *servertest.Installation, slug string, before func(h *house)) *held {
 	t.Helper()
 	x := &held{house: newHouse(t, i, slug, nil)}
+	if before != nil {
+		before(x.house)
+	}
 	x.browser = i.Browser()
 	x.tokens = x.recipes.SignIn(i, x.browser, anaMail, anaPassword, nil)
 	x.request, x.code = x.house.code(x.browser, x.recipes, nil)
@@ -171,6 +174,7 @@ func testShutOut(t *testing.T, i, elsewhere *servertest.Installation) {
 		_, err := x.Applications.Update(x.t.Context(), x.tenant.ID, x.recipes.ID, x.recipes.Revision, settings, "test")
 		return err
 	}
+	own := func(h *house) { h.party(h.recipes, true) }
 	write := func(do func(x *held, tx *sqldb.Tx) error) func(x *held) error {
 		return func(x *held) error {
 			return x.DB.Write(x.t.Context(), func(tx *sqldb.Tx) error { return do(x, tx) })
@@ -179,33 +183,36 @@ func testShutOut(t *testing.T, i, elsewhere *servertest.Installation) {
 	signIns := []string{"password sign-in", "code sign-in", "password sign-in, begun before", "code sign-in, begun before"}
 	cookies := []string{"cookie at authorize", "cookie at the account page"}
 	for _, cause := range []struct {
-		name string
-		shut func(x *held) error
-		open []string // doors that this does not close
+		name   string
+		before func(h *house) // what is so before anything is held
+		shut   func(x *held) error
+		open   []string // doors that this does not close
 	}{
-		{"locked", status("locked"), nil},
-		{"suspended", status("suspended"), nil},
-		{"erased", func(x *held) error { return x.Directory.Erase(x.t.Context(), x.tenant.ID, x.ana, "test") }, nil},
-		{"tenant-suspended", func(x *held) error {
+		{"locked", nil, status("locked"), nil},
+		{"suspended", nil, status("suspended"), nil},
+		{"erased", nil, func(x *held) error { return x.Directory.Erase(x.t.Context(), x.tenant.ID, x.ana, "test") }, nil},
+		{"tenant-suspended", nil, func(x *held) error {
 			_, err := x.Tenants.SetSuspended(x.t.Context(), x.tenant.ID, true, "test")
 			return err
 		}, nil},
-		{"application-disabled", disable, append([]string{"cookie at the account page"}, signIns...)},
-		{"grant-revoked", write(func(x *held, tx *sqldb.Tx) error {
+		{"application-disabled", nil, disable, append([]string{"cookie at the account page"}, signIns...)},
+		// What it had as the tenant's own nobody was asked for.
+		{"application-of-others-now", own, func(x *held) error { x.party(x.recipes, false); return nil }, append(signIns, cookies...)},
+		{"grant-revoked", nil, write(func(x *held, tx *sqldb.Tx) error {
 			_, err := x.Grants.Revoke(tx, x.tenant.ID, x.ana, x.recipes.ID, "revoked", "test")
 			return err
 		}), append(signIns, cookies...)},
-		{"session-ended", write(func(x *held, tx *sqldb.Tx) error {
+		{"session-ended", nil, write(func(x *held, tx *sqldb.Tx) error {
 			_, err := x.Sessions.EndAll(tx, x.tenant.ID, x.ana, "", session.Revoked, "test")
 			return err
 		}), signIns},
-		{"session-signed-out", write(func(x *held, tx *sqldb.Tx) error {
+		{"session-signed-out", nil, write(func(x *held, tx *sqldb.Tx) error {
 			_, err := x.Sessions.End(tx, x.tenant.ID, x.ana, id.Session(claims(x.t, x.tokens.Access)["sid"].(string)), session.SignedOut, "test")
 			return err
 		}), signIns},
 	} {
 		t.Run(cause.name, func(t *testing.T) {
-			x := hold(t, i, cause.name)
+			x := hold(t, i, cause.name, cause.before)
 			if !x.introspects(x.tokens.Access) || !x.introspects(x.tokens.Refresh) {
 				t.Fatal("the tokens are not good to begin with")
 			}
@@ -232,6 +239,18 @@ func testShutOut(t *testing.T, i, elsewhere *servertest.Installation) {
 			}
 		})
 	}
+}
+
+// party makes an application the tenant's own, or one of others.
+func (h *house) party(app *servertest.App, first bool) {
+	h.t.Helper()
+	settings := app.Settings
+	settings.FirstParty = first
+	updated, err := h.Applications.Update(h.t.Context(), h.tenant.ID, app.ID, app.Revision, settings, "test")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	app.Application = updated
 }
 
 // shopIsThere asks for a page.

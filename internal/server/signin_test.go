@@ -219,7 +219,6 @@ func TestSigningOut(t *testing.T) {
 		for _, bad := range []url.Values{
 			{"post_logout_redirect_uri": {"https://evil.example/"}, "client_id": {string(shop.ID)}},
 			{"post_logout_redirect_uri": {"https://shop.example/bye"}},
-			{"post_logout_redirect_uri": {"https://shop.example/bye"}, "id_token_hint": {"x.y.z"}},
 		} {
 			if p := browser.Get(i.Base + tenant.Path + "/end_session?" + bad.Encode()); p.Location != nil || p.Status != http.StatusBadRequest {
 				t.Errorf("%v: %d to %v", bad, p.Status, p.Location)
@@ -319,6 +318,82 @@ func TestOpeningPagesWritesNothing(t *testing.T) {
 			if n != before[table] {
 				t.Errorf("%s had %d rows and has %d", table, before[table], n)
 			}
+		}
+	})
+}
+
+// Whoever declines the terms goes back to the application that asked, which is
+// told so as it is when he declines to share (RFC 6749, section 4.1.2.1); on
+// the tenant's own pages he is told why it goes no further.
+func TestDecliningTheTermsTellsTheApplication(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
+		h := newHouse(t, i, "thyme", func(s *tenant.Settings) {
+			s.Terms = tenant.Terms{Version: "1", Documents: []tenant.Document{{Title: map[string]string{"en": "Terms"}, URL: "https://shop.example/terms"}}}
+		})
+		atTerms := func(b *servertest.Browser, p *servertest.Page, address string) *servertest.Page {
+			t.Helper()
+			if address == anaMail {
+				p = b.Answer(b.Answer(p, url.Values{"identifier": {address}}), url.Values{"password": {anaPassword}})
+			} else {
+				before := i.Newest(address)
+				p = b.Answer(b.Answer(p, url.Values{"choose": {"create"}}), url.Values{"identifier": {address}})
+				p = b.Answer(b.Answer(p, url.Values{"code": {i.CodeAfter(address, before)}}), url.Values{"choose": {"skip"}})
+			}
+			if !strings.Contains(p.Body, "https://shop.example/terms") {
+				t.Fatalf("the terms are not shown: %d %s", p.Status, servertest.Text(p.Body))
+			}
+			return p
+		}
+		for _, address := range []string{anaMail, "new@shop.example"} {
+			b, r := i.Browser(), h.shop.Authorize(nil)
+			p := b.Answer(atTerms(b, b.Get(h.shop.URL(i, r)), address), url.Values{"choose": {"decline"}})
+			if p.Location == nil || p.Location.Query().Get("error") != "access_denied" || p.Location.Query().Get("state") != r.Params.Get("state") || p.Location.Query().Get("iss") != h.tenant.Issuer || signedIn(p) {
+				t.Errorf("%s: declining leads to %d %v %s", address, p.Status, p.Location, servertest.Text(p.Body))
+			}
+			b = i.Browser()
+			p = b.Answer(atTerms(b, b.Get(i.Base+h.tenant.Path+"/sign-in"), address), url.Values{"choose": {"decline"}})
+			if p.Location != nil || signedIn(p) || !strings.Contains(p.Body, "agree to the terms") {
+				t.Errorf("%s: declining on the tenant's own page leads to %d %s", address, p.Status, servertest.Text(p.Body))
+			}
+		}
+		if n := h.count(`SELECT COUNT(*) FROM customer WHERE tenant = $1`, h.tenant.ID); n != 1 {
+			t.Errorf("there are %d accounts", n)
+		}
+	})
+}
+
+// A sign-up that was begun before an operator closed sign-up opens no account.
+func TestAClosedSignUpIsClosedAtItsFinish(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
+		h := newHouse(t, i, "thyme", collectsNickname)
+		const address = "new@shop.example"
+		atCode := i.Browser()
+		codePage := h.signUpPage(atCode, address)
+		mailed := i.Code(address)
+		b := i.Browser()
+		before := i.Newest(address)
+		p := h.signUpPage(b, address)
+		p = b.Answer(p, url.Values{"code": {i.CodeAfter(address, before)}})
+		p = b.Answer(p, url.Values{"choose": {"skip"}})
+		if !p.Has("nickname") {
+			t.Fatalf("no nickname is asked for: %s", servertest.Text(p.Body))
+		}
+		settings := h.tenant.Settings
+		settings.SignUp.Enabled = false
+		if _, err := i.Tenants.Apply(t.Context(), h.tenant.ID, 0, settings, "test"); err != nil {
+			t.Fatal(err)
+		}
+		for name, p := range map[string]*servertest.Page{
+			"the last page": b.Answer(p, url.Values{"nickname": {"Newt"}}), "the code's": atCode.Answer(codePage, url.Values{"code": {mailed}}),
+		} {
+			if signedIn(p) || p.Location != nil || !strings.Contains(servertest.Text(p.Body), "be opened here at the moment") {
+				t.Errorf("%s leads to %d %s", name, p.Status, servertest.Text(p.Body))
+			}
+		}
+		if n := h.count(`SELECT COUNT(*) FROM customer WHERE tenant = $1`, h.tenant.ID); n != 1 {
+			t.Errorf("there are %d accounts", n)
 		}
 	})
 }

@@ -223,3 +223,23 @@ func onAccount(p *servertest.Page) bool {
 		return strings.Contains(f.Action, "/account") && f.Hidden.Get("state") != ""
 	})
 }
+
+// kidOf is the key that a token says it was signed with.
+func kidOf(t *testing.T, jwt string) string {
+	t.Helper()
+	head, err := base64.RawURLEncoding.DecodeString(strings.Split(jwt, ".")[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var header struct{ Kid string }
+	if err := json.Unmarshal(head, &header); err != nil || header.Kid == "" {
+		t.Fatalf("the header %s names no key: %v", head, err)
+	}
+	return header.Kid
+}
+
+// kidIn tells whether a JWK Set has the key that signed a token.
+func kidIn(t *testing.T, jwt, set string) bool {
+	t.Helper()
+	return strings.Contains(set, kidOf(t, jwt))
+}

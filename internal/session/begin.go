@@ -70,10 +70,12 @@ type Renewal struct {
 	Epoch int64
 	// Reauthenticated says that the customer has just proved himself, by
 	// Methods and to the level of ACR, which take the place of the former ones
-	// and begin the session's times anew. Otherwise these stay as they are.
+	// and begin the session's times anew, and whether he Stays signed in is what
+	// he chose now. Otherwise these stay as they are.
 	Reauthenticated bool
 	Methods         []string
 	ACR             string
+	Stay            bool // counts only where the tenant offers it
 }
 
 // Renew gives a session that Read returned a new secret as part of tx: the
@@ -86,6 +88,9 @@ func (s *Sessions) Renew(tx *sqldb.Tx, t *tenant.Tenant, old *Session, r Renewal
 	}
 	x, now := *old, tx.Now()
 	kind := "session.renewed"
+	if r.Reauthenticated {
+		x.Stay = r.Stay && t.Settings.Session.OfferStay
+	}
 	idle, absolute := lifetimes(t.Settings.Session, x.Stay)
 	if r.Reauthenticated {
 		kind = "session.reauthenticated"
@@ -94,10 +99,10 @@ func (s *Sessions) Renew(tx *sqldb.Tx, t *tenant.Tenant, old *Session, r Renewal
 	x.Epoch, x.LastSeenAt, x.secretHash = max(x.Epoch, r.Epoch), now, secret.hash()
 	x.IdleUntil = earlier(now.Add(idle), x.AbsoluteUntil)
 	renewed, err := tx.Exec(`UPDATE session SET secret_hash = $5, epoch = $6, methods = $7, acr = $8, authenticated_at = $9,
-			last_seen_at = $10, idle_until = $11, absolute_until = $12
+			last_seen_at = $10, idle_until = $11, absolute_until = $12, stay = $13
 		WHERE tenant = $1 AND customer = $2 AND session = $3 AND secret_hash = $4`,
 		x.Tenant, x.Customer, x.ID, old.secretHash, x.secretHash, x.Epoch, strings.Join(x.Methods, " "), x.ACR, x.AuthenticatedAt,
-		x.LastSeenAt, x.IdleUntil, x.AbsoluteUntil)
+		x.LastSeenAt, x.IdleUntil, x.AbsoluteUntil, x.Stay)
 	if err != nil {
 		return nil, Secret{}, fmt.Errorf("renew the session: %w", err)
 	}
@@ -106,7 +111,7 @@ func (s *Sessions) Renew(tx *sqldb.Tx, t *tenant.Tenant, old *Session, r Renewal
 	}
 	err = s.Log.Append(tx, event.Event{
 		Tenant: x.Tenant, Customer: x.Customer, Type: kind, Actor: string(x.Customer),
-		Data: map[string]any{"session": x.ID, "methods": x.Methods, "acr": x.ACR},
+		Data: map[string]any{"session": x.ID, "methods": x.Methods, "acr": x.ACR, "stay": x.Stay},
 	})
 	if err != nil {
 		return nil, Secret{}, err

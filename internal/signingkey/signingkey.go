@@ -9,6 +9,8 @@
 // A replacement waits until every copy of the set that was cached before it was
 // published has run out. The one that it replaces loses its private part at
 // once and stays published for as long as a token that it signed may live.
+// Gone, its public part is read for some time yet: an ID token that has long
+// expired is a good hint at who is signed in.
 //
 // Keys are configuration (DESIGN.md, rule 7): a node reads a tenant's when it
 // first needs them, and keeps them until configversion tells of a change. An
@@ -22,6 +24,7 @@ import (
 	"embed"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -60,6 +63,11 @@ const (
 	// RetiredFor is how long a retired key is published: the longest life of a
 	// token that tenant.Settings take, and an hour.
 	RetiredFor = 25 * time.Hour
+	// HintsFor is how long after it was retired what a key has signed is read as a
+	// hint: the longest session that tenant.Settings take.
+	HintsFor = 400 * 24 * time.Hour
+	// mostHints is how many gone keys a node reads, the latest first.
+	mostHints = 100
 	// settled is the age at which a key is seen by every node for certain, clocks
 	// up to five seconds apart (DESIGN.md, rule 9) included.
 	settled = 10 * time.Second
@@ -72,7 +80,7 @@ const (
 	Published State = "published" // in the JWK Set, and not signing yet
 	Active    State = "active"    // signing
 	Retired   State = "retired"   // in the JWK Set, for what it has signed; its private part is destroyed
-	Gone      State = "gone"      // a record only
+	Gone      State = "gone"      // not in the JWK Set; what it has signed is a hint at most
 )
 
 // Options are what Keys work with. All are required.
@@ -102,6 +110,7 @@ type set struct {
 	signers map[jose.Alg]signer
 	jwks    []byte
 	verify  *jose.KeySet
+	hints   *jose.KeySet // those of verify, and what is gone but not for long
 }
 
 type signer struct {
@@ -172,6 +181,16 @@ func (k *Keys) Verifier(ctx context.Context, tenant id.Tenant) (*jose.KeySet, er
 	return held.verify, nil
 }
 
+// HintVerifier returns the keys that an ID token is verified with which is
+// presented as a hint, however old: of it nothing is granted.
+func (k *Keys) HintVerifier(ctx context.Context, tenant id.Tenant) (*jose.KeySet, error) {
+	held, err := k.set(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	return held.hints, nil
+}
+
 // load reads a tenant's keys.
 func (k *Keys) load(ctx context.Context, tenant id.Tenant) (*set, error) {
 	keys, err := k.Ring.Tenant(ctx, tenant)
@@ -226,7 +245,36 @@ func (k *Keys) load(ctx context.Context, tenant id.Tenant) (*set, error) {
 	if loaded.verify, err = jose.NewKeySet(public...); err != nil {
 		return nil, fmt.Errorf("the tenant's public keys: %w", err)
 	}
+	gone, err := k.gone(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	if loaded.hints, err = jose.NewKeySet(slices.Concat(public, gone)...); err != nil {
+		return nil, fmt.Errorf("the tenant's former public keys: %w", err)
+	}
 	return loaded, nil
+}
+
+// gone reads the public parts of keys that are gone but may have signed a hint.
+func (k *Keys) gone(ctx context.Context, tenant id.Tenant) ([]jose.PublicKey, error) {
+	rows, err := k.DB.Query(ctx, `SELECT kid, public FROM signing_key WHERE tenant = $1 AND state = $2 AND retired_at > $3
+		ORDER BY retired_at DESC, kid LIMIT $4`, tenant, Gone, k.Clock.Now().Add(-HintsFor), mostHints)
+	if err != nil {
+		return nil, fmt.Errorf("read the former signing keys: %w", err)
+	}
+	var gone []jose.PublicKey
+	for rows.Next() {
+		var kid, text string
+		if err := rows.Scan(&kid, &text); err != nil {
+			return nil, fmt.Errorf("read a former signing key: %w", err)
+		}
+		jwk, err := jose.ParseJWK([]byte(text))
+		if err != nil {
+			return nil, fmt.Errorf("the public part of the former signing key %s: %w", kid, err)
+		}
+		gone = append(gone, jwk)
+	}
+	return gone, rows.Err()
 }
 
 // readyAt tells from when on this node may sign with an active key.

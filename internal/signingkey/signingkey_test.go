@@ -212,6 +212,17 @@ func TestRotation(t *testing.T) {
 		if good() || strings.Contains(w.jwks(t), first.KeyID()) {
 			t.Error("the retired key stays for ever")
 		}
+		hinted := func() bool {
+			verifier, err := w.keys.HintVerifier(t.Context(), w.Tenant.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = jose.Verify(token, jose.Expect{Algs: []jose.Alg{jose.ES256}, Types: []string{"JWT"}}, verifier)
+			return err == nil
+		}
+		if !hinted() {
+			t.Error("what a gone key has signed is no hint any more")
+		}
 		third, err := w.keys.Rotate(t.Context(), w.Tenant.ID, jose.ES256, "cus_operator")
 		if err != nil {
 			t.Fatal(err)
@@ -220,7 +231,14 @@ func TestRotation(t *testing.T) {
 		if s := w.signer(t, jose.ES256); s.KeyID() != third {
 			t.Error("a second rotation does not come through")
 		}
-		for kind, want := range map[string]int{"signingkey.active": 4, "signingkey.published": 2, "signingkey.retired": 2, "signingkey.gone": 1} {
+		w.Clock.Advance(signingkey.HintsFor)
+		if _, err := w.keys.Rotate(t.Context(), w.Tenant.ID, jose.EdDSA, "cus_operator"); err != nil { // so that keys are read anew
+			t.Fatal(err)
+		}
+		if hinted() {
+			t.Error("what a gone key has signed is a hint for ever")
+		}
+		for kind, want := range map[string]int{"signingkey.active": 4, "signingkey.published": 3, "signingkey.retired": 2, "signingkey.gone": 1} {
 			if n := w.Events(t, kind); n != want {
 				t.Errorf("%d events %s", n, kind)
 			}

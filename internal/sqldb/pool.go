@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,6 +11,7 @@ import (
 // first, so that few of them stay warm when little is to be done.
 type pool[C any] struct {
 	slots chan struct{} // holds one element a connection lent
+	waits atomic.Int64  // how many are waiting for one
 	open  func(context.Context) (C, error)
 	// usable says whether an idle connection can still be lent.
 	usable func(C, time.Duration) bool
@@ -37,9 +39,12 @@ func (p *pool[C]) take(ctx context.Context) (C, error) {
 	select {
 	case p.slots <- struct{}{}:
 	default:
+		p.waits.Add(1)
 		select {
 		case p.slots <- struct{}{}:
+			p.waits.Add(-1)
 		case <-ctx.Done():
+			p.waits.Add(-1)
 			return none, ctx.Err()
 		}
 	}
@@ -70,6 +75,10 @@ func (p *pool[C]) take(ctx context.Context) (C, error) {
 		return none, err
 	}
 	return conn, nil
+}
+
+func (p *pool[C]) stats() Stats {
+	return Stats{InUse: len(p.slots), Limit: cap(p.slots), Waiting: int(p.waits.Load())}
 }
 
 // give takes a lent connection back; a broken one is closed.

@@ -426,6 +426,8 @@ func (b *postgresBackend) now(ctx context.Context) (time.Time, error) {
 	return now, err
 }
 
+func (b *postgresBackend) stats() Stats { return b.conns.stats() }
+
 func (b *postgresBackend) ping(ctx context.Context) error {
 	_, err := b.query(ctx, []statement{postgresTakeAView})
 	return err

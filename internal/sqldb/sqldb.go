@@ -28,6 +28,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/clock"
@@ -69,6 +70,7 @@ type DB struct {
 	clock   clock.Clock
 	logger  *slog.Logger
 	backend backend
+	busy    atomic.Int64
 }
 
 // backend is what the two engines do differently. All of its statements have
@@ -83,6 +85,7 @@ type backend interface {
 	scrub(ctx context.Context) error
 	now(ctx context.Context) (time.Time, error)
 	ping(ctx context.Context) error
+	stats() Stats
 	close() error
 }
 
@@ -130,6 +133,21 @@ func (db *DB) Clock() clock.Clock { return db.clock }
 // Close waits for the writes under way and closes all connections.
 func (db *DB) Close() error { return db.backend.close() }
 
+// Stats tells how busy this node's connections to a database are.
+type Stats struct {
+	InUse   int   // connections that are used: of SQLite those that read
+	Limit   int   // how many there may be
+	Waiting int   // requests that wait for one, or on SQLite for the writer
+	Busy    int64 // writes that failed because the database had too much to do, since the start
+}
+
+// Stats tells how busy the database is.
+func (db *DB) Stats() Stats {
+	s := db.backend.stats()
+	s.Busy = db.busy.Load()
+	return s
+}
+
 // Ping says whether the database answers.
 func (db *DB) Ping(ctx context.Context) error { return db.backend.ping(ctx) }
 
@@ -152,7 +170,11 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return db.backend.write(ctx, fn)
+	err := db.backend.write(ctx, fn)
+	if err != nil && IsBusy(err) {
+		db.busy.Add(1)
+	}
+	return err
 }
 
 // Query reads rows outside of any transaction. The rows are held in memory:

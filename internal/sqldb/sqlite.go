@@ -320,6 +320,12 @@ func (b *sqliteBackend) migrate(ctx context.Context, plan []migration) error {
 
 func (b *sqliteBackend) now(context.Context) (time.Time, error) { return b.clock.Now().UTC(), nil }
 
+func (b *sqliteBackend) stats() Stats {
+	s := b.readers.stats()
+	s.Waiting += int(b.writer.queued.Load())
+	return s
+}
+
 func (b *sqliteBackend) ping(ctx context.Context) error {
 	return b.read(ctx, func(conn *sqliteConn) error {
 		_, err := conn.query(statement{sql: "SELECT 1 FROM sqlite_schema LIMIT 1"})

@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/text/language"
 
+	"github.com/cardea-id/cardea/internal/i18n"
 	"github.com/cardea-id/cardea/internal/identifier"
 )
 
@@ -63,10 +64,11 @@ type Session struct {
 }
 
 // Limits bound guesses and messages. They hold for a customer over all doors,
-// and for an address without an account just the same.
+// and for an address without an account just the same, but for the totals: an
+// address has none, and does not seem to have less.
 type Limits struct {
 	PasswordPerHour int      `json:"password_per_hour"`
-	PasswordTotal   int      `json:"password_total"` // wrong ones in a row (NIST SP 800-63B-4, section 3.2.2: at most 100)
+	PasswordTotal   int      `json:"password_total"` // a customer's wrong ones in a row (NIST SP 800-63B-4, section 3.2.2: at most 100)
 	CodePerHour     int      `json:"code_per_hour"`
 	CodeTotal       int      `json:"code_total"`
 	SendPerHour     int      `json:"send_per_hour"`
@@ -357,6 +359,11 @@ func (s Settings) Warnings() []string {
 	var warnings []string
 	if s.Password.MinLength < 15 {
 		warnings = append(warnings, fmt.Sprintf("password.min_length is %d: NIST SP 800-63B-4 asks for 15 where the password is the only factor", s.Password.MinLength))
+	}
+	for _, name := range s.Languages {
+		if !i18n.Supports(name) {
+			warnings = append(warnings, fmt.Sprintf("languages names %s, which pages and messages have no words in: nobody is shown it", name))
+		}
 	}
 	return warnings
 }

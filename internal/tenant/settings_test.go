@@ -244,3 +244,16 @@ func FuzzParseSettings(f *testing.F) {
 		}
 	})
 }
+
+// A language that nothing can be shown in is allowed, for a text of the
+// tenant's own, and told of.
+func TestLanguagesWithoutWords(t *testing.T) {
+	settings := tenant.Defaults()
+	settings.Languages = []string{"en-GB", "ar", "de"}
+	if err := settings.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if warnings := settings.Warnings(); len(warnings) != 1 || !strings.Contains(warnings[0], "names de,") {
+		t.Errorf("warnings %q", warnings)
+	}
+}

@@ -160,7 +160,8 @@ func (s *Store) Create(ctx context.Context, n New) (*Tenant, error) {
 	if len(n.Theme) == 0 {
 		n.Theme = json.RawMessage("{}")
 	}
-	if err := s.Ring.CreateTenant(ctx, n.ID); err != nil {
+	storeKeys, err := s.Ring.NewTenantKeys(ctx, n.ID)
+	if err != nil {
 		return nil, fmt.Errorf("make the tenant's keys: %w", err)
 	}
 	brand := id.New[id.Brand](s.Clock.Now(), s.Random)
@@ -174,6 +175,7 @@ func (s *Store) Create(ctx context.Context, n New) (*Tenant, error) {
 		if made == 0 {
 			return ErrTaken
 		}
+		storeKeys(tx)
 		tx.Queue(`INSERT INTO brand (tenant, brand, name, theme, revision, created_at) VALUES ($1, $2, $3, $4, 1, $5)`,
 			n.ID, brand, n.Brand, string(n.Theme), tx.Now())
 		if err := s.Log.Append(tx, event.Event{Tenant: n.ID, Type: "tenant.created", Actor: actor(n.Actor),

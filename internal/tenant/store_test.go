@@ -150,6 +150,15 @@ func TestCreateTaken(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
+		var keys, tenants int
+		for query, into := range map[string]*int{`SELECT COUNT(DISTINCT tenant) FROM tenant_key`: &keys, `SELECT COUNT(*) FROM tenant`: &tenants} {
+			if err := w.db.QueryRow(t.Context(), query).Scan(into); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if keys != tenants {
+			t.Errorf("%d tenants have keys, but %d are there: keys are left of those that could not be made", keys, tenants)
+		}
 		if got, err := w.ByID(t.Context(), first.ID); err != nil || got.Issuer != first.Issuer {
 			t.Errorf("the first is %v, %v", got, err)
 		}

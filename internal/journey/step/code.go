@@ -50,21 +50,33 @@ func (Code) Guard(run *journey.Run, answer journey.Answer) journey.Guard {
 	case answer.Choice != "" || answer.Value("code") == "" || run.State.Challenge == "":
 		return none
 	}
-	return journey.Guard{Tests: budget.Code}
+	return journey.Guard{Tests: budget.Code, Strong: run.State.Strong}
 }
 
 func (Code) EnterGuard(*journey.Run) journey.Guard { return journey.Guard{Sends: budget.Send} }
 
 // Enter sends a code. Known and unknown addresses take the same way: the
 // challenge is kept under the hash of what was named, the message sealed with
-// the tenant's key.
+// the tenant's key. Where there is nobody to send it to, the message is made
+// all the same and discarded by whoever sends.
+//
+// Where no guess at a short code is good any more, since too many were wrong,
+// the code is a long one, which nobody guesses: whoever has the mailbox gets in
+// whatever strangers do (docs/decisions/0011).
 func (c Code) Enter(ctx context.Context, run *journey.Run) error {
-	run.State.Challenge = ""
+	run.State.Challenge, run.State.Handle, run.State.Strong = "", nil, false
 	to, err := c.recipient(ctx, run)
 	if err != nil {
 		return err
 	}
-	code, err := challenge.NewCode(c.Random)
+	make := challenge.NewCode
+	if run.State.Strong, err = c.Budgets.Exhausted(ctx, run.Tenant.ID, budget.Code, journey.Subject(run), journey.LimitOf(run.Tenant, budget.Code)); err != nil {
+		return err
+	}
+	if run.State.Strong {
+		make = challenge.NewLongCode
+	}
+	code, err := make(c.Random)
 	if err != nil {
 		return err
 	}
@@ -78,25 +90,26 @@ func (c Code) Enter(ctx context.Context, run *journey.Run) error {
 		data.Application = run.Application.Name
 	}
 	expires := run.Now.Add(limits.CodeLifetime.D())
+	handle := run.Handle()
 	var issued id.Challenge
 	err = c.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		var err error
 		issued, err = c.Challenges.Issue(tx, run.Keys, challenge.Issue{
-			Tenant: run.Tenant.ID, Handle: run.Handle(), Purpose: codePurpose, Run: run.State.Run,
+			Tenant: run.Tenant.ID, Handle: handle, Purpose: codePurpose, Run: run.State.Run,
 			Code: code, Expires: expires, MaxAttempts: limits.AttemptsPerCode,
 		})
-		if err != nil || to == "" {
+		if err != nil {
 			return err
 		}
 		return c.Outbox.Enqueue(tx, notify.Message{
-			Tenant: run.Tenant.ID, Brand: run.Tenant.Brand.ID, Key: run.Keys, Handle: run.Handle(), To: to,
+			Tenant: run.Tenant.ID, Brand: run.Tenant.Brand.ID, Key: run.Keys, Handle: handle, To: to, Discard: to == "",
 			Template: notify.Code, Lang: run.Client.Language, Data: data, Expires: expires,
 		})
 	})
 	if err != nil {
 		return fmt.Errorf("send the code: %w", err)
 	}
-	run.State.Challenge = issued
+	run.State.Challenge, run.State.Handle = issued, handle
 	return nil
 }
 
@@ -111,11 +124,8 @@ func (c Code) recipient(ctx context.Context, run *journey.Run) (string, error) {
 	if run.State.Subject.Kind == identifier.Email {
 		return run.State.Subject.Key, nil
 	}
-	if run.State.Customer == "" {
-		return "", nil
-	}
-	found, err := c.Directory.Get(ctx, run.Tenant.ID, run.State.Customer)
-	if errors.Is(err, customer.ErrErased) {
+	found, err := c.Directory.Get(ctx, run.Tenant.ID, run.Known())
+	if errors.Is(err, customer.ErrErased) || errors.Is(err, customer.ErrNotFound) {
 		return "", nil
 	}
 	if err != nil {
@@ -135,8 +145,11 @@ func (c Code) recipient(ctx context.Context, run *journey.Run) (string, error) {
 func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {
 	switch answer.Choice {
 	case "":
-	case "back", "password":
-		return journey.To(answer.Choice), nil
+	case "back":
+		forget(run)
+		return journey.To("back"), nil
+	case "password":
+		return journey.To("password"), nil
 	case "resend":
 		return journey.Again(), c.Enter(ctx, run)
 	default:
@@ -148,9 +161,13 @@ func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answe
 	if run.State.Challenge == "" {
 		return journey.Again(journey.FieldError{Field: "code", Code: "code_expired"}), nil
 	}
+	typed := answer.Value("code")
+	if run.Void { // the attempt is counted, and no code is empty
+		typed = ""
+	}
 	result, err := c.Challenges.Test(ctx, challenge.Asked{
-		Tenant: run.Tenant.ID, Handle: run.Handle(), Challenge: run.State.Challenge, Purpose: codePurpose, Run: run.State.Run,
-	}, answer.Value("code"))
+		Tenant: run.Tenant.ID, Handle: run.State.Handle, Challenge: run.State.Challenge, Purpose: codePurpose, Run: run.State.Run,
+	}, typed)
 	if err != nil {
 		return journey.Result{}, err
 	}
@@ -164,7 +181,7 @@ func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answe
 		return journey.Again(journey.FieldError{Field: "code", Code: "code_expired"}), nil
 	}
 	proof := journey.Proof{
-		Method: "otp", Budget: budget.Code, Challenge: run.State.Challenge, Handle: run.Handle(),
+		Method: "otp", Budget: budget.Code, Challenge: run.State.Challenge, Handle: run.State.Handle,
 		Verified: run.State.Subject.Kind == identifier.Email,
 	}
 	// Who has the address is asked again: an account may have been opened since.

@@ -342,7 +342,7 @@ func TestAnswersHaveDeclaredOutcomes(t *testing.T) {
 			for _, typed := range answers {
 				run, answer := runOf(t, b), journey.Answer{Values: typed, Choice: typed.Get("choose")}
 				before := w.Rows(t)
-				guard := kind.Guard(run, answer)
+				hashed, guard := w.Hasher.Stats().Computed, kind.Guard(run, answer)
 				if again := kind.Guard(run, answer); guard != again {
 					t.Errorf("%s: the guard of %v is %+v, then %+v", name, typed, guard, again)
 				}
@@ -350,6 +350,9 @@ func TestAnswersHaveDeclaredOutcomes(t *testing.T) {
 				if err != nil {
 					t.Errorf("%s: %v: %v", name, typed, err)
 					continue
+				}
+				if unguarded(w, guard, hashed) {
+					t.Errorf("%s: %v is hashed, and drawn from no budget", name, typed)
 				}
 				if result.Outcome() != "" && !slices.Contains(kind.Outcomes(), result.Outcome()) {
 					t.Errorf("%s leads to %q, which it does not declare", name, result.Outcome())
@@ -366,6 +369,61 @@ func TestAnswersHaveDeclaredOutcomes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// unguarded tells whether a step has hashed, since so many were, what its guard
+// said nothing of.
+func unguarded(w *world, guard journey.Guard, hashed uint64) bool {
+	return guard.Tests != budget.Password && guard.Hashes == "" && w.Hasher.Stats().Computed != hashed
+}
+
+// unbudgeted is a kind of step that hashes unasked.
+type unbudgeted struct{ step.NewPassword }
+
+func (unbudgeted) Guard(*journey.Run, journey.Answer) journey.Guard { return journey.Guard{} }
+
+// TestHashingIsGuarded: what every kind is held to above finds one that hashes
+// without a guard, and neither a prompt, nor to reach a step, nor a finish
+// hashes at all.
+func TestHashingIsGuarded(t *testing.T) {
+	w := newWorld(t, sqldb.SQLite)
+	run := runOf(t, reach(t, w, "new-password"))
+	answer := journey.Answer{Values: journeytest.Values("new_password", password)}
+	for kind, want := range map[journey.Step]bool{unbudgeted{step.NewPassword{Capabilities: w.Capabilities}}: true, w.Kinds["new-password"]: false} {
+		hashed := w.Hasher.Stats().Computed
+		if _, err := kind.Answer(t.Context(), run, answer); err != nil {
+			t.Fatal(err)
+		}
+		if got := unguarded(w, kind.Guard(run, answer), hashed); got != want {
+			t.Errorf("%T hashes without a guard: %t", kind, got)
+		}
+	}
+	for name, k := range kinds {
+		if k.reach == nil {
+			continue
+		}
+		b := reach(t, w, name)
+		run, hashed := runOf(t, b), w.Hasher.Stats().Computed
+		if _, err := w.Kinds[name].Prompt(t.Context(), run); err != nil {
+			t.Error(err)
+		}
+		if does, enters := w.Kinds[name].(journey.Entering); enters {
+			if err := does.Enter(t.Context(), run); err != nil {
+				t.Error(err)
+			}
+		}
+		if k.ends && name != "identify" && name != "password" && name != "new-password" {
+			b.Submit(t, b.View.State, values(t, w, k.right...))
+			for _, typed := range k.rest {
+				if b.Finished == nil {
+					b.Submit(t, b.View.State, values(t, w, typed...))
+				}
+			}
+		}
+		if n := w.Hasher.Stats().Computed - hashed; n != 0 {
+			t.Errorf("%s: %d were hashed on the way from it", name, n)
+		}
+	}
 }
 
 // TestMissingProofsAreForged: no page gives a state without a proof to these
@@ -602,17 +660,22 @@ func TestPromptsShowNothingOfTheCustomer(t *testing.T) {
 	}
 }
 
-// TestConsentShowsTheValues that the application would get.
+// TestConsentShowsTheValues that the application would get, then what it would
+// get once it is known.
 func TestConsentShowsTheValues(t *testing.T) {
 	w := newWorld(t, sqldb.SQLite)
 	b := reach(t, w, "consent")
 	b.Scopes = []string{"openid", "profile", "email", "address", "phone"}
 	b.Begin(t, "consent")
-	got := map[string]any{}
+	got := ""
 	for _, claim := range b.View.Prompt.(step.ConsentPrompt).Claims {
-		got[claim.Name] = claim.Value
+		got += claim.Name
+		if claim.Value != nil {
+			got += "=" + fmt.Sprint(claim.Value)
+		}
+		got += " "
 	}
-	if fmt.Sprint(got) != "map[email:"+v+" given_name:Ana name:Ana]" {
+	if got != "name=Ana given_name=Ana email="+v+" family_name middle_name nickname preferred_username profile picture website gender birthdate zoneinfo locale address phone_number " {
 		t.Errorf("shown are %v", got)
 	}
 	var none *application.Application

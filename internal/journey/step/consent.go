@@ -11,7 +11,7 @@ import (
 )
 
 // Consent asks whether an application may have what it asks for, and shows the
-// very values that it would get.
+// very values that it would get, and what it would get once that is known.
 type Consent struct{ Capabilities }
 
 // ConsentPrompt lists what the application would get.
@@ -50,8 +50,8 @@ func (c Consent) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, 
 	for _, scope := range run.State.Scopes {
 		names := customer.ClaimsOf(scope)
 		for _, name := range names {
-			if value, told := values[name]; told && !slices.Contains(unshown, name) {
-				p.Claims = append(p.Claims, Claim{Name: name, Value: value})
+			if !slices.Contains(unshown, name) {
+				p.Claims = append(p.Claims, Claim{Name: name, Value: values[name]})
 			}
 		}
 		switch {
@@ -61,6 +61,18 @@ func (c Consent) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, 
 			p.Other = append(p.Other, scope)
 		}
 	}
+	// What is not known yet is allowed with the rest, and goes out once it is:
+	// it is listed too, after what there is.
+	slices.SortStableFunc(p.Claims, func(a, b Claim) int {
+		switch {
+		case (a.Value == nil) == (b.Value == nil):
+			return 0
+		case a.Value == nil:
+			return 1
+		default:
+			return -1
+		}
+	})
 	return p, nil
 }
 

@@ -39,6 +39,7 @@ func (c CreateAccount) Answer(ctx context.Context, run *journey.Run, answer jour
 		run.State.Hint = typed
 	}
 	if signIn {
+		forget(run)
 		return journey.To("sign-in"), nil
 	}
 	subject, err := normalise(run, identifier.Email, typed)

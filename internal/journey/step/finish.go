@@ -29,7 +29,7 @@ type Finish struct{ Capabilities }
 // outcomes are how a journey can be finished.
 var outcomes = []string{"authenticated", "consented", "denied"}
 
-func (Finish) Outcomes() []string                               { return []string{"refused", "taken"} }
+func (Finish) Outcomes() []string                               { return []string{"refused", "taken", "closed"} }
 func (Finish) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
 
 func (Finish) Check(c journey.Config) error {
@@ -97,6 +97,9 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		return nil, journey.Result{}, journey.ErrExpired // there are other documents now than were agreed to
 	}
 	who, created := s.Customer, s.Customer == ""
+	if created && !run.Tenant.Settings.SignUp.Enabled { // it was closed since the journey began
+		return nil, journey.To("closed"), nil
+	}
 	var key *keyring.Customer
 	var err error
 	var before *customer.Customer
@@ -269,7 +272,7 @@ func (f Finish) begin(tx *sqldb.Tx, run *journey.Run, key *keyring.Customer, who
 	}
 	if old := run.Client.Session; old != nil {
 		if old.Customer == who {
-			return f.Sessions.Renew(tx, run.Tenant, old, session.Renewal{Epoch: epoch, Reauthenticated: true, Methods: methods, ACR: ACR})
+			return f.Sessions.Renew(tx, run.Tenant, old, session.Renewal{Epoch: epoch, Reauthenticated: true, Methods: methods, ACR: ACR, Stay: run.State.Stay})
 		}
 		if _, err := f.Sessions.End(tx, run.Tenant.ID, old.Customer, old.ID, session.Replaced, string(who)); err != nil {
 			return nil, session.Secret{}, err

@@ -42,6 +42,7 @@ func (i Identify) Answer(ctx context.Context, run *journey.Run, answer journey.A
 		run.State.Hint = typed
 	}
 	if answer.Choice == "create" {
+		forget(run)
 		return journey.To("create"), nil
 	}
 	subject, err := recognise(run, typed)

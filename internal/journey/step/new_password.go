@@ -3,6 +3,7 @@ package step
 import (
 	"context"
 
+	"github.com/cardea-id/cardea/internal/budget"
 	"github.com/cardea-id/cardea/internal/credential"
 	"github.com/cardea-id/cardea/internal/journey"
 )
@@ -20,9 +21,17 @@ type NewPasswordPrompt struct {
 
 func (NewPasswordPrompt) Kind() string { return "new-password" }
 
-func (NewPassword) Outcomes() []string                               { return []string{"chosen", "skipped"} }
-func (NewPassword) Check(c journey.Config) error                     { return c.Only() }
-func (NewPassword) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
+func (NewPassword) Outcomes() []string           { return []string{"chosen", "skipped"} }
+func (NewPassword) Check(c journey.Config) error { return c.Only() }
+
+// Guard bounds how often a page may be sent again to have passwords hashed:
+// whether the run has been finished is looked at only at its finish.
+func (NewPassword) Guard(run *journey.Run, answer journey.Answer) journey.Guard {
+	if len(run.State.Proofs) == 0 || answer.Choice != "" || answer.Value("new_password") == "" {
+		return none
+	}
+	return journey.Guard{Hashes: budget.Hash}
+}
 
 func (NewPassword) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, error) {
 	return NewPasswordPrompt{

@@ -47,8 +47,11 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 	run.State.Stay = run.Tenant.Settings.Session.OfferStay && answer.Value("stay") != ""
 	switch answer.Choice {
 	case "":
-	case "code", "back":
-		return journey.To(answer.Choice), nil
+	case "back":
+		forget(run)
+		return journey.To("back"), nil
+	case "code":
+		return journey.To("code"), nil
 	default:
 		return journey.Again(), nil
 	}
@@ -82,7 +85,7 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 	if err != nil {
 		return journey.Result{}, err
 	}
-	if !right {
+	if !right || run.Void {
 		return wrong, nil
 	}
 	state, err := p.prove(ctx, run, journey.Proof{Method: "pwd", Budget: budget.Password})

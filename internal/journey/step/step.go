@@ -96,14 +96,22 @@ func (c Capabilities) name(ctx context.Context, run *journey.Run, subject identi
 	if err != nil {
 		return err
 	}
-	s := run.State
-	s.Subject, s.Customer, s.Epoch, s.Proofs, s.Challenge = &subject, "", 0, nil, ""
-	s.PasswordHash, s.Profile, s.Offered, s.Terms = "", nil, "", ""
+	forget(run)
+	run.State.Subject = &subject
 	if found {
-		s.Customer = holder
+		run.State.Customer = holder
 	}
 	run.Device, err = c.Device(ctx, run.Tenant.ID, run.Known(), run.Client.Device)
 	return err
+}
+
+// forget has a run be about nobody: who goes back to name somebody else leaves
+// nothing behind that what comes next could take longer for.
+func forget(run *journey.Run) {
+	s := run.State
+	s.Subject, s.Customer, s.Epoch, s.Proofs, s.Challenge, s.Handle, s.Strong = nil, "", 0, nil, "", nil, false
+	s.PasswordHash, s.Profile, s.Offered, s.Terms = "", nil, "", ""
+	run.Device = ""
 }
 
 // Subject implements journey.Subjects.

@@ -117,8 +117,12 @@ type Fault struct {
 type Expired struct{ RestartURL string }
 
 // Limited says until when a way in is paused. Choices: code, password, back.
+// With Network everything is: the button posts the form again, as that of Busy
+// does, and RetryURL makes it a link instead.
 type Limited struct {
 	Until    time.Time
+	Network  bool // the network that the customer is in asks too much
+	RetryURL string
 	Code     bool // still works
 	Password bool // still works
 	Back     bool

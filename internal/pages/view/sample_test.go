@@ -89,6 +89,8 @@ func samples(text func(string) string) map[string]Page {
 		"limited":           {Application: shop, Data: Limited{Until: now.Add(12 * time.Minute), Code: true, Back: true}},
 		"limited-both":      {Application: shop, Data: Limited{Until: now.Add(2 * time.Minute), Code: true, Password: true}},
 		"limited-only":      {Application: shop, Data: Limited{Until: now.Add(3 * time.Hour), Back: true}},
+		"limited-network":   {Application: shop, Data: Limited{Until: now.Add(2 * time.Second), Network: true}, Values: map[string]string{"choose": "again"}},
+		"limited-link":      {Data: Limited{Until: now.Add(2 * time.Second), Network: true, RetryURL: "/account"}},
 		"busy":              {Application: shop, Data: Busy{}, Values: map[string]string{"identifier": text(ana), "password": "secret-thing", "new_password": "secret-thing"}},
 		"busy-link":         {Data: Busy{RetryURL: "/"}},
 		"signout":           {Application: shop, Data: SignOut{}},

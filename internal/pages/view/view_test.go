@@ -92,6 +92,8 @@ func TestFieldsAndChoices(t *testing.T) {
 		"consent":          {`name="decision" value="allow"`, `name="decision" value="deny"`, `<bdi class="value">ana@example.com</bdi>`, "We haven&#39;t checked who they are", `href="https://recipes.example/privacy"`},
 		"expired":          {choose("restart")},
 		"limited":          {choose("code"), choose("back"), "You can try again in 12 minutes.", `datetime="2026-08-01T15:16:00Z"`},
+		"limited-network":  {"Too many requests are coming from your network", `name="choose" value="again"`, "Try again", `datetime="2026-08-01T15:04:02Z"`},
+		"limited-link":     {`href="/account"`, "Try again"},
 		"limited-both":     {choose("code"), choose("password")},
 		"busy":             {`name="identifier" value="ana@example.com"`},
 		"signout":          {`name="decision" value="sign_out"`, `name="decision" value="stay"`},
