@@ -31,6 +31,8 @@ type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Run the server."`
 	Migrate migrateCommand `cmd:"" help:"Bring the databases up to date. On SQLite no server may be running."`
 
+	Init initCommand `cmd:"" help:"Make a brand and its first application, and print a .env for it."`
+
 	Tenant struct {
 		Create  createTenantCommand  `cmd:"" help:"Make a tenant."`
 		List    listTenantsCommand   `cmd:"" help:"List the tenants."`
@@ -54,7 +56,7 @@ type commands struct {
 		Create createApplicationCommand `cmd:"" help:"Register an application. Its secret is printed once."`
 		List   listApplicationsCommand  `cmd:"" help:"List the applications of a tenant."`
 		Secret rotateSecretCommand      `cmd:"" help:"Give an application a new secret, which is printed once."`
-	} `cmd:"" help:"Applications: clients of the protocols."`
+	} `cmd:"" aliases:"app" help:"Applications: clients of the protocols."`
 	Customer struct {
 		Create     createCustomerCommand `cmd:"" help:"Make an account. The customer chooses the password."`
 		Show       showCustomerCommand   `cmd:"" help:"Show a customer."`
