@@ -59,12 +59,6 @@ func (l *looks) of(ctx context.Context, logger *slog.Logger, t *tenant.Tenant) (
 	return look, nil
 }
 
-// CheckTheme says what is wrong with a theme that a brand is to have.
-func (p *Pages) CheckTheme(theme json.RawMessage) error {
-	_, err := p.looks.make(&tenant.Tenant{Brand: tenant.Brand{Name: "Brand", Theme: theme}})
-	return err
-}
-
 // keyOf is all that makes a look. A tenant by path and one with a host of its
 // own may be the same but for the path.
 func keyOf(t *tenant.Tenant) (string, error) {

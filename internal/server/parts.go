@@ -49,6 +49,9 @@ type Environment struct {
 	Clock  clock.Clock
 	Random io.Reader // cryptographically secure
 	Logger *slog.Logger
+	// AdoptKeyStore takes a key store other than the one that the database was
+	// used with, when that is lost for good.
+	AdoptKeyStore bool
 	// Release is the program's, for those who watch it.
 	Release string
 	// Development serves http on loopback with unprefixed cookies, and keeps
@@ -186,15 +189,15 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	}
 
 	// Ground.
-	s.Ring, err = keyring.Open(ctx, keyring.Options{DB: s.DB, Store: s.KeyStore, Root: root, OldRoots: old, Clock: env.Clock, Random: env.Random})
+	s.Log = event.New(event.Options{DB: s.DB, Clock: env.Clock, Random: env.Random, Logger: env.Logger,
+		Bump: func(tx *sqldb.Tx, t id.Tenant, c id.Customer) (int64, error) { return s.Directory.Bump(tx, t, c) }})
+	s.Ring, err = keyring.Open(ctx, keyring.Options{DB: s.DB, Store: s.KeyStore, Root: root, OldRoots: old, AdoptStore: env.AdoptKeyStore, Adopted: s.adopted, Clock: env.Clock, Random: env.Random})
 	if errors.Is(err, keyring.ErrRoot) {
 		return nil, fmt.Errorf("%w. The root key is root_key.file or CARDEA_ROOT_KEY_VALUE; former ones are old_root_keys.files or CARDEA_OLD_ROOT_KEYS_VALUES", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.Log = event.New(event.Options{DB: s.DB, Clock: env.Clock, Random: env.Random, Logger: env.Logger,
-		Bump: func(tx *sqldb.Tx, t id.Tenant, c id.Customer) (int64, error) { return s.Directory.Bump(tx, t, c) }})
 	s.Watch = configversion.New(s.DB, env.Clock, env.Logger)
 	s.Budgets = budget.New(s.DB, env.Clock)
 

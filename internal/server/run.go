@@ -44,6 +44,9 @@ func (s *Server) tasks() []task {
 		{"prepare the event log", s.every(24*time.Hour, s.Log.Maintain)},
 		{"delete orphaned keys", s.every(time.Hour, s.sweepOrphans)},
 	}
+	if s.Config.EventRetention > 0 {
+		tasks = append(tasks, task{"delete old events", s.every(time.Hour, s.deleteOldEvents)})
+	}
 	if !s.Development {
 		tasks = append(tasks, task{"warn of tenants' settings", once(s.warnOfTenants)})
 	}
@@ -112,6 +115,17 @@ func (s *Server) rewrap(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// deleteOldEvents deletes the events that are older than they are to be kept.
+func (s *Server) deleteOldEvents(ctx context.Context) error {
+	before := s.Clock.Now().Add(-s.Config.EventRetention)
+	for ctx.Err() == nil {
+		if n, err := s.Log.DeleteBefore(ctx, before, sweepBatch); err != nil || n == 0 {
+			return err
+		}
+	}
+	return nil
 }
 
 // sweep deletes what has expired, in small batches so that nobody waits.

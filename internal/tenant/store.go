@@ -229,16 +229,6 @@ func (s *Store) Apply(ctx context.Context, tenant id.Tenant, revision int64, set
 	})
 }
 
-// SetTheme replaces the tokens of a tenant's brand.
-func (s *Store) SetTheme(ctx context.Context, tenant id.Tenant, theme json.RawMessage, by string) (*Tenant, error) {
-	return s.change(ctx, tenant, func(tx *sqldb.Tx) error {
-		if _, err := tx.Exec(`UPDATE brand SET theme = $2, revision = revision + 1 WHERE tenant = $1`, tenant, string(theme)); err != nil {
-			return fmt.Errorf("store the theme: %w", err)
-		}
-		return s.Log.Append(tx, event.Event{Tenant: tenant, Type: "brand.theme.applied", Actor: actor(by)})
-	})
-}
-
 // SetSuspended closes or opens a tenant: nobody signs in to a suspended one
 // and none of its tokens are good.
 func (s *Store) SetSuspended(ctx context.Context, tenant id.Tenant, suspended bool, by string) (*Tenant, error) {
