@@ -12,9 +12,6 @@ import (
 	"time"
 	"unicode"
 
-	"golang.org/x/text/feature/plural"
-	"golang.org/x/text/language"
-
 	"github.com/cardea-id/cardea/internal/i18n"
 )
 
@@ -74,8 +71,8 @@ type facts struct {
 
 // page is what the layout shows.
 type page struct {
-	Lang, Dir, Brand, Subject, Heading, Lead, Details, NotYou, Action, Link, Code string
-	Accent, OnAccent                                                              string
+	Lang, Dir, Brand, Subject, Heading, Lead, Details, NotYou, Action, Link, Code, Footer string
+	Accent, OnAccent                                                                      string
 }
 
 func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, error) {
@@ -85,7 +82,7 @@ func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, erro
 		Code: spaced(d.Code, words.Dir() == "rtl"), Date: words.Date(d.At.UTC()), Clock: words.Clock(d.At.UTC()),
 	}
 	if minutes := int((d.ValidFor + time.Minute - 1) / time.Minute); minutes > 0 {
-		f.Minutes, f.Plural = words.Number(minutes), category(words.Lang(), minutes)
+		f.Minutes, f.Plural = words.Number(minutes), i18n.Plural(words.Lang(), minutes)
 	}
 	p := page{Lang: words.Lang(), Dir: words.Dir(), Brand: f.Brand, Code: f.Code, Accent: color(brand.Accent, "#1f6f54"), OnAccent: color(brand.OnAccent, "#ffffff")}
 	for i, into := range []*string{&p.Subject, &p.Heading, &p.Lead, &p.Details, &p.NotYou, &p.Action} {
@@ -95,6 +92,7 @@ func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, erro
 		}
 		*into = strings.TrimSpace(text.String())
 	}
+	p.take(brand.Texts[words.Lang()][string(t)], f)
 	if link, ok := safeLink(brand.AccountURL); ok && p.Action != "" {
 		p.Link = link
 	}
@@ -118,7 +116,11 @@ func (p page) text() string {
 	if p.Link != "" {
 		paragraphs = append(paragraphs, p.Action+":\n"+p.Link)
 	}
-	return strings.Join(append(paragraphs, p.Brand), "\n\n") + "\n"
+	paragraphs = append(paragraphs, p.Brand)
+	if p.Footer != "" {
+		paragraphs = append(paragraphs, p.Footer)
+	}
+	return strings.Join(paragraphs, "\n\n") + "\n"
 }
 
 // plain makes one line of text of what a tenant or a customer wrote: no control
@@ -168,13 +170,6 @@ func spaced(code string, rightToLeft bool) string {
 		out.WriteString(code[i : i+group])
 	}
 	return out.String()
-}
-
-func category(lang string, n int) string {
-	names := map[plural.Form]string{
-		plural.Zero: "zero", plural.One: "one", plural.Two: "two", plural.Few: "few", plural.Many: "many", plural.Other: "other",
-	}
-	return names[plural.Cardinal.MatchPlural(language.Make(lang), n, 0, 0, 0, 0)]
 }
 
 var hexColor = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -165,7 +166,8 @@ func (s *Server) SocketPath() string {
 // the grace, and stops. Admin, where it is given, is served on the socket.
 // Ready is called once the server answers, with the address it listens on.
 func (s *Server) Run(ctx context.Context, admin http.Handler, ready func(net.Addr)) error {
-	ballast = make([]byte, ballastBytes)
+	ballast := make([]byte, ballastBytes)
+	defer runtime.KeepAlive(ballast)
 	c := s.Config
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {

@@ -63,13 +63,6 @@ type Tenant struct {
 	Revision  int64
 }
 
-// Brand is a look and its words. A tenant has one; more come later.
-type Brand struct {
-	ID    id.Brand
-	Name  string
-	Theme json.RawMessage // the tokens of the hosted pages; "" for the default theme
-}
-
 // URL returns the absolute address of path within the tenant. It is built from
 // the configured issuer only, never from a request.
 func (t *Tenant) URL(path string) string { return t.Issuer + path }
@@ -95,16 +88,23 @@ type Options struct {
 	Log    *event.Log
 	Clock  clock.Clock
 	Random io.Reader
+	// CheckBrand tells what is wrong with a tenant's brand in the eyes of those
+	// who draw its pages and write its messages; nil asks nobody.
+	CheckBrand func(*Tenant) error
 }
 
 // Store reads and changes tenants.
 type Store struct {
 	Options
-	cache *configversion.Cache[string, *Tenant] // by "id:…", "slug:…", "host:…"
+	cache  *configversion.Cache[string, *Tenant] // by "id:…", "slug:…", "host:…"
+	assets *configversion.Cache[string, []byte]  // by brand and name
 }
 
 // cacheSize is how many look-ups of tenants a node remembers.
 const cacheSize = 4096
+
+// assetCacheSize is how many files of brands a node keeps: 8 MiB at the most.
+const assetCacheSize = 32
 
 // NewStore returns the store of tenants.
 func NewStore(o Options) *Store {
@@ -113,6 +113,9 @@ func NewStore(o Options) *Store {
 		if c.Kind == "tenant" {
 			clear() // a change of a tenant is rare, and it is cached under three names
 		}
+	})
+	s.assets = configversion.NewCache[string, []byte](o.Watch, assetCacheSize, func(configversion.Change, func(string), func()) {
+		// a name is made of its bytes' hash: what is under it never changes
 	})
 	return s
 }
@@ -226,16 +229,6 @@ func (s *Store) Apply(ctx context.Context, tenant id.Tenant, revision int64, set
 	})
 }
 
-// SetTheme replaces the tokens of a tenant's brand.
-func (s *Store) SetTheme(ctx context.Context, tenant id.Tenant, theme json.RawMessage, by string) (*Tenant, error) {
-	return s.change(ctx, tenant, func(tx *sqldb.Tx) error {
-		if _, err := tx.Exec(`UPDATE brand SET theme = $2, revision = revision + 1 WHERE tenant = $1`, tenant, string(theme)); err != nil {
-			return fmt.Errorf("store the theme: %w", err)
-		}
-		return s.Log.Append(tx, event.Event{Tenant: tenant, Type: "brand.theme.applied", Actor: actor(by)})
-	})
-}
-
 // SetSuspended closes or opens a tenant: nobody signs in to a suspended one
 // and none of its tokens are good.
 func (s *Store) SetSuspended(ctx context.Context, tenant id.Tenant, suspended bool, by string) (*Tenant, error) {
@@ -323,7 +316,7 @@ func (s *Store) cached(ctx context.Context, key, where, value string) (*Tenant, 
 	return t, nil
 }
 
-const selectTenant = `SELECT t.tenant, t.slug, t.name, t.issuer, t.host, t.suspended, t.settings, t.former, t.revision, b.brand, b.name, b.theme
+const selectTenant = `SELECT t.tenant, t.slug, t.name, t.issuer, t.host, t.suspended, t.settings, t.former, t.revision, b.brand, b.name, b.revision, b.theme, b.document, b.assets
 	FROM tenant t JOIN brand b ON b.tenant = t.tenant `
 
 func (s *Store) read(ctx context.Context, where, value string) (*Tenant, error) {
@@ -350,8 +343,9 @@ func (s *Store) List(ctx context.Context, after id.Tenant, limit int) ([]*Tenant
 
 func scan(row sqldb.Scanner) (*Tenant, error) {
 	var t Tenant
-	var settings, former, theme string
-	err := row.Scan(&t.ID, &t.Slug, &t.Name, &t.Issuer, &t.Host, &t.Suspended, &settings, &former, &t.Revision, &t.Brand.ID, &t.Brand.Name, &theme)
+	var settings, former, theme, document, assets string
+	err := row.Scan(&t.ID, &t.Slug, &t.Name, &t.Issuer, &t.Host, &t.Suspended, &settings, &former, &t.Revision, &t.Brand.ID, &t.Brand.Name, &t.Brand.Revision,
+		&theme, &document, &assets)
 	if err != nil {
 		return nil, fmt.Errorf("read the tenant: %w", err)
 	}
@@ -371,7 +365,9 @@ func scan(row sqldb.Scanner) (*Tenant, error) {
 			return nil, fmt.Errorf("the stored settings of %s: %w", t.ID, err)
 		}
 	}
-	t.Brand.Theme = json.RawMessage(theme)
+	if err := t.Brand.read(theme, document, assets); err != nil {
+		return nil, err
+	}
 	_, t.Authority, _ = strings.Cut(t.Issuer, "://")
 	if t.Host == "" {
 		t.Path = "/t/" + t.Slug
