@@ -239,7 +239,8 @@ func (c *adoptCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	if conn, err := net.DialTimeout("unix", found.socket(), time.Second); err == nil {
+	dialer := net.Dialer{Timeout: time.Second}
+	if conn, err := dialer.DialContext(ctx, "unix", found.socket()); err == nil {
 		_ = conn.Close()
 		return usage("a server runs on this installation: stop it first")
 	}
