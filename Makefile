@@ -29,6 +29,7 @@ GET_GO       := Go 1.26 or newer, from go.dev/dl, or: brew install go
 GET_NODE     := apt-get install nodejs npm (Node 20 or newer), or: brew install node
 GET_POSTGRES := apt-get install postgresql, or: brew install postgresql@15
 GET_CHROMIUM := apt-get install chromium, or: brew install --cask chromium (or set CHROMIUM to its path)
+GET_PYTHON   := apt-get install python3-venv, or: brew install python
 GET_CC       := apt-get install gcc libc6-dev, or: xcode-select --install
 
 .PHONY: help
@@ -60,6 +61,47 @@ test-go: need-go need-postgres ## all Go tests, storage on both engines, fuzz ta
 .PHONY: e2e
 e2e: build need-chromium e2e/node_modules/.package-lock.json ## the newcomer's way in Chromium, and openid-client
 	cd e2e && npm run --silent test
+
+.PHONY: examples
+examples: examples-ready examples-full-ready proxies-ready ## every application of examples/, oauth2-proxy and Apache sign in
+	cd e2e && npx playwright test -c examples.config.ts
+
+.PHONY: examples-short
+examples-short: examples-ready ## the same without what takes long to build: Next.js, Java and the proxies
+	cd e2e && npx playwright test -c examples.config.ts --grep-invert @full
+
+EXAMPLE_NODE := $(addsuffix /node_modules/.package-lock.json,examples/spa examples/express)
+
+.PHONY: examples-ready examples-full-ready proxies-ready
+examples-ready: build need-chromium e2e/node_modules/.package-lock.json $(EXAMPLE_NODE) examples/python/.venv/.ready
+	@cd examples/go && $(GO) build -trimpath -o ../../bin/example-go .
+
+# What is not on this machine is told here, and its test is skipped by name.
+examples-full-ready: examples/nextjs/.next/BUILD_ID
+	@if command -v mvn >/dev/null && command -v java >/dev/null; then $(MAKE) --no-print-directory examples/java/target/cardea-java.jar; \
+		else echo "Java is skipped: apt-get install maven openjdk-17-jdk-headless"; fi
+
+OAUTH2_PROXY := github.com/oauth2-proxy/oauth2-proxy/v7@v7.15.6
+proxies-ready:
+	@test -x bin/oauth2-proxy || GOBIN=$(CURDIR)/bin $(GO) install $(OAUTH2_PROXY) || echo "oauth2-proxy is skipped: it could not be had"
+	@test -e /usr/lib/apache2/modules/mod_auth_openidc.so || echo "mod_auth_openidc is skipped: apt-get install apache2 libapache2-mod-auth-openidc"
+
+examples/%/node_modules/.package-lock.json: examples/%/package.json examples/%/package-lock.json
+	$(call need,npm,$(GET_NODE))
+	cd examples/$* && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+examples/nextjs/.next/BUILD_ID: examples/nextjs/node_modules/.package-lock.json $(wildcard examples/nextjs/*.js examples/nextjs/app/*.js examples/nextjs/app/*/*.js examples/nextjs/app/api/auth/*/*.js)
+	cd examples/nextjs && NEXT_TELEMETRY_DISABLED=1 npx next build >/dev/null
+
+examples/java/target/cardea-java.jar: examples/java/pom.xml $(wildcard examples/java/src/main/java/example/*.java examples/java/src/main/resources/*)
+	cd examples/java && mvn -q -B package
+	@touch $@
+
+examples/python/.venv/.ready: examples/python/requirements.txt
+	$(call need,python3,$(GET_PYTHON))
+	python3 -m venv examples/python/.venv && examples/python/.venv/bin/pip install -q -r examples/python/requirements.txt
+	@touch $@
 
 .PHONY: screenshots
 screenshots: build need-chromium e2e/node_modules/.package-lock.json ## every page at 390 and 1440 px, light and dark, into e2e/screenshots
@@ -99,7 +141,7 @@ bench: need-go need-postgres ## measure every path on both engines into docs/ben
 ## --- check
 
 .PHONY: check
-check: fmt vet docs e2e-types lint test-go race crash-short e2e generated ## what CI runs
+check: fmt vet docs e2e-types lint test-go race crash-short e2e examples-short generated ## what CI runs
 
 .PHONY: fmt
 fmt: need-go ## fail where gofmt would change something
@@ -137,7 +179,7 @@ generated: generate
 
 .PHONY: clean
 clean: ## remove what was built; data under .cardea stays
-	rm -rf bin e2e/node_modules e2e/test-results e2e/screenshots
+	rm -rf bin e2e/node_modules e2e/test-results e2e/screenshots examples/*/node_modules examples/*/.next examples/*/target examples/*/.venv
 	$(GO) clean -testcache
 
 ## --- tools

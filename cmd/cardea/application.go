@@ -27,12 +27,14 @@ type createApplicationCommand struct {
 	ofTenant
 	output
 	Name          string   `required:"" help:"Its name, which customers see when they are asked to allow it something."`
-	Kind          string   `required:"" enum:"web,spa,native,machine" help:"Where it runs: web (on a server), spa (in the browser), native (on a device), machine (for itself)."`
+	Env           bool     `help:"Print a .env for the application, and nothing else."`
+	Kind          string   `required:"" enum:"web,spa,native,machine,device" help:"Where it runs: web (on a server), spa (in the browser), native (on a device), machine (for itself), device (a television or the like)."`
 	RedirectURI   []string `name:"redirect-uri" sep:"none" placeholder:"URI" help:"Where customers are sent back to. May be repeated."`
 	PostLogoutURI []string `name:"post-logout-redirect-uri" sep:"none" placeholder:"URI" help:"Where customers may be sent after signing out. May be repeated."`
 	Scope         []string `placeholder:"SCOPE" help:"A scope that it may ask for; without any, the standard ones. May be repeated."`
 	FirstParty    bool     `help:"It is the tenant's own: customers are not asked for consent."`
 	AuthMethod    string   `placeholder:"METHOD" help:"client_secret_basic, client_secret_post or none; without, what the kind needs."`
+	PKCEOptional  bool     `name:"pkce-optional" help:"Its library is older than PKCE: let it do without. Only for applications with a secret."`
 	IDTokenAlg    string   `name:"id-token-alg" placeholder:"ALG" help:"RS256 (the default), ES256 or EdDSA."`
 	HomeURL       string   `name:"home-url" placeholder:"URL" help:"Its home page."`
 	PolicyURL     string   `name:"policy-url" placeholder:"URL" help:"Its privacy policy."`
@@ -40,6 +42,12 @@ type createApplicationCommand struct {
 }
 
 func (c *createApplicationCommand) Run(ctx context.Context, p *program) error {
+	if c.Kind == kindDevice {
+		return usage("%s", noDevices)
+	}
+	if c.Env && c.JSON {
+		return usage("--env and --json exclude each other")
+	}
 	cl, err := c.connect(ctx, p)
 	if err != nil {
 		return err
@@ -47,14 +55,21 @@ func (c *createApplicationCommand) Run(ctx context.Context, p *program) error {
 	defer cl.end(p)
 	body := map[string]any{
 		"name": c.Name, "kind": c.Kind, "redirect_uris": c.RedirectURI, "post_logout_redirect_uris": c.PostLogoutURI, "scopes": c.Scope,
-		"first_party": c.FirstParty, "token_endpoint_auth_method": c.AuthMethod, "id_token_signed_response_alg": c.IDTokenAlg,
+		"first_party": c.FirstParty, "token_endpoint_auth_method": c.AuthMethod, "id_token_signed_response_alg": c.IDTokenAlg, "pkce_optional": c.PKCEOptional,
 		"client_uri": c.HomeURL, "policy_uri": c.PolicyURL, "tos_uri": c.TermsURL,
 	}
 	var made secretView
 	if err := cl.call(ctx, http.MethodPost, pathTo("tenants", c.Tenant, "applications"), nil, body, &made); err != nil {
 		return err
 	}
-	return made.print(p, c.output)
+	if !c.Env {
+		return made.print(p, c.output)
+	}
+	application, err := environment(ctx, cl, c.Tenant, made, c.Kind, c.RedirectURI, c.PostLogoutURI, c.Scope)
+	if err != nil {
+		return err
+	}
+	return p.printEnv(application)
 }
 
 func (s secretView) print(p *program, o output) error {

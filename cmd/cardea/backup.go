@@ -89,7 +89,7 @@ func (c *restoreCommand) Run(ctx context.Context, p *program) error {
 			if err != nil {
 				return err
 			}
-			return errors.Join(s.FinishErasures(ctx), s.Close())
+			return errors.Join(s.FinishErasures(ctx), s.NoteRestore(ctx), s.Close())
 		},
 	})
 	if err != nil {

@@ -308,6 +308,15 @@ func TestBackupAndRestore(t *testing.T) {
 		if got.Erased != 1 || got.NoLedger || !got.Replaced {
 			t.Errorf("%+v", got)
 		}
+		db, err := sqldb.Open(t.Context(), sqldb.Options{URL: m.urls[0], MaxConns: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told int
+		err = db.QueryRow(t.Context(), `SELECT COUNT(*) FROM event WHERE type = 'installation.restored'`).Scan(&told)
+		if err = errors.Join(err, db.Close()); err != nil || told != 1 {
+			t.Errorf("the restore is on record %d times: %v", told, err)
+		}
 		m.serve()
 		m.here("customer", "show", stays.ID, "--tenant", "shop")
 		m.fails(exitFailed, "was erased", m.at("customer", "show", goes.ID, "--tenant", "shop")...)

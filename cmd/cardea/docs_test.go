@@ -38,6 +38,7 @@ func documented(t *testing.T, page string) [][]string {
 	for _, block := range fences(t, page)["sh"] {
 		for line := range strings.Lines(strings.ReplaceAll(block, "\\\n", " ")) {
 			line = strings.TrimPrefix(strings.TrimSpace(line), "bin/")
+			line, _, _ = strings.Cut(line, " > ") // where its output goes
 			if rest, ours := strings.CutPrefix(line, "cardea "); ours {
 				commands = append(commands, words(rest))
 			}
@@ -64,8 +65,12 @@ func TestDocumentedCommandsExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	examples, err := filepath.Glob("../../examples/*/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	seen := 0
-	for _, page := range append(pages, "../../README.md") {
+	for _, page := range append(append(pages, examples...), "../../README.md") {
 		for _, args := range documented(t, page) {
 			seen++
 			var c commands

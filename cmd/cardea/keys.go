@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -226,6 +227,32 @@ func (c *ledgerCommand) Run(ctx context.Context, p *program) error {
 		return fmt.Errorf("write the ledger: %w", err)
 	}
 	return p.line("The ledger is in %s. Keep the newest for as long as you keep any backup.", c.Out)
+}
+
+type adoptCommand struct {
+	place
+	Lost bool `required:"" help:"The former key store is lost for good, every backup of it too."`
+}
+
+func (c *adoptCommand) Run(ctx context.Context, p *program) error {
+	found, err := c.find(p)
+	if err != nil {
+		return err
+	}
+	dialer := net.Dialer{Timeout: time.Second}
+	if conn, err := dialer.DialContext(ctx, "unix", found.socket()); err == nil {
+		_ = conn.Close()
+		return usage("a server runs on this installation: stop it first")
+	}
+	found.adopt = true
+	_, closeParts, err := found.open(ctx, quiet(p.err), func(error) {})
+	if err != nil {
+		return err
+	}
+	if err := closeParts(); err != nil {
+		return err
+	}
+	return p.line("The configured key store belongs to this database now. Customers whose keys are not in it cannot be read any more: erase them, and have them sign up again.")
 }
 
 type generateRootCommand struct {

@@ -37,6 +37,7 @@ const rootKeyFile = "root.key"
 type installation struct {
 	config      *config.Config
 	development bool
+	adopt       bool // take the configured key store, whichever it is
 }
 
 // find reads the configuration that the place has.
@@ -148,7 +149,7 @@ func (i *installation) assemble(ctx context.Context, logger *slog.Logger) (*serv
 // parts makes every part, whatever a restore has left.
 func (i *installation) parts(ctx context.Context, logger *slog.Logger) (*server.Server, error) {
 	return server.Assemble(ctx, server.Environment{
-		Config: i.config, Clock: clock.System(), Random: rand.Reader, Logger: logger, Development: i.development, Release: release(),
+		Config: i.config, Clock: clock.System(), Random: rand.Reader, Logger: logger, Development: i.development, Release: release(), AdoptKeyStore: i.adopt,
 	})
 }
 
@@ -187,7 +188,7 @@ func adminHandler(s *server.Server) (http.Handler, error) {
 	}
 	return adminapi.New(adminapi.Options{
 		DB: s.DB, KeyStore: s.KeyStore, Ring: s.Ring, Log: s.Log, Budgets: s.Budgets, Tenants: s.Tenants, Applications: s.Applications, Directory: s.Directory,
-		Sessions: s.Sessions, Grants: s.Grants, SigningKeys: s.SigningKeys, Outbox: s.Outbox, CheckTheme: s.Pages.CheckTheme, BaseURL: s.Config.BaseURL, RootID: root.ID(), Release: release(),
+		Sessions: s.Sessions, Grants: s.Grants, SigningKeys: s.SigningKeys, Outbox: s.Outbox, Previews: s, BaseURL: s.Config.BaseURL, RootID: root.ID(), Release: release(),
 		Clock: s.Clock, Random: s.Random, Logger: s.Logger,
 	}), nil
 }

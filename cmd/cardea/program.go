@@ -31,10 +31,11 @@ type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Run the server."`
 	Migrate migrateCommand `cmd:"" help:"Bring the databases up to date. On SQLite no server may be running."`
 
+	Init initCommand `cmd:"" help:"Make a brand and its first application, and print a .env for it."`
+
 	Tenant struct {
 		Create  createTenantCommand  `cmd:"" help:"Make a tenant."`
 		List    listTenantsCommand   `cmd:"" help:"List the tenants."`
-		Theme   themeCommand         `cmd:"" help:"Give a tenant's brand a look."`
 		Suspend suspendTenantCommand `cmd:"" help:"Shut a tenant: nobody signs in, and none of its tokens are good."`
 		Resume  suspendTenantCommand `cmd:"" help:"Open a suspended tenant again."`
 	} `cmd:"" help:"Tenants: customer bases with an issuer each."`
@@ -42,11 +43,20 @@ type commands struct {
 		Show  showSettingsCommand  `cmd:"" help:"Print a tenant's settings as JSON, to be edited and applied."`
 		Apply applySettingsCommand `cmd:"" help:"Change the settings that a file names, in YAML or JSON; the rest stays as it is."`
 	} `cmd:"" help:"Settings of a tenant."`
+	Brand struct {
+		Show  showBrandCommand  `cmd:"" help:"Print a tenant's brand as YAML, to be edited and applied."`
+		Apply applyBrandCommand `cmd:"" help:"Change what a file names of the brand, in YAML or JSON; the rest stays as it is."`
+		Asset struct {
+			Set    setAssetCommand    `cmd:"" help:"Store a picture or a font."`
+			Remove removeAssetCommand `cmd:"" help:"Remove a picture or a font."`
+		} `cmd:"" help:"Pictures and fonts."`
+		Preview previewBrandCommand `cmd:"" help:"Write a page or a message as customers would see it."`
+	} `cmd:"" help:"Brand of a tenant: its look, its words, its mail."`
 	Application struct {
 		Create createApplicationCommand `cmd:"" help:"Register an application. Its secret is printed once."`
 		List   listApplicationsCommand  `cmd:"" help:"List the applications of a tenant."`
 		Secret rotateSecretCommand      `cmd:"" help:"Give an application a new secret, which is printed once."`
-	} `cmd:"" help:"Applications: clients of the protocols."`
+	} `cmd:"" aliases:"app" help:"Applications: clients of the protocols."`
 	Customer struct {
 		Create     createCustomerCommand `cmd:"" help:"Make an account. The customer chooses the password."`
 		Show       showCustomerCommand   `cmd:"" help:"Show a customer."`
@@ -84,6 +94,7 @@ type commands struct {
 		List   listKeysCommand   `cmd:"" help:"List a tenant's signing keys."`
 		Lookup lookupCommand     `cmd:"" help:"Show how far the replacement of a tenant's look-up key has come."`
 		Rewrap rewrapCommand     `cmd:"" help:"Move all keys to the present root key and the present keys of their tenants."`
+		Adopt  adoptCommand      `cmd:"" help:"Take a new key store when the former one is lost for good. What was sealed for customers is lost with it."`
 		Ledger ledgerCommand     `cmd:"" help:"Export the erasure ledger, to be kept for as long as any backup."`
 		Root   struct {
 			Generate generateRootCommand `cmd:"" help:"Make a root key in a new file."`

@@ -2,7 +2,9 @@ package main
 
 import (
 	"crypto/sha1"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,5 +35,23 @@ func TestBreachedBuild(t *testing.T) {
 	}
 	if err := made.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A key store that is lost for good is replaced by one that is named, and by
+// nothing less than saying so.
+func TestAdoptKeyStore(t *testing.T) {
+	m := newMachine(t, sqldb.SQLite)
+	m.here("tenant", "create", "--slug", "shop", "--name", "Shop")
+	for _, name := range []string{"keys.db", "keys.db-wal", "keys.db-shm"} {
+		if err := os.Remove(filepath.Join(m.folder, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	m.fails(exitFailed, "cardea keys adopt", m.at("tenant", "list")...)
+	m.fails(exitUsage, "--lost", m.at("keys", "adopt")...)
+	m.here("keys", "adopt", "--lost")
+	if out := m.here("tenant", "list"); !strings.Contains(out, "shop") {
+		t.Errorf("%q", out)
 	}
 }

@@ -91,36 +91,6 @@ func (c *listTenantsCommand) Run(ctx context.Context, p *program) error {
 	})
 }
 
-type themeCommand struct {
-	ofTenant
-	output
-	Name string `xor:"what" required:"" placeholder:"THEME" help:"A theme that is built in: cardea or olive-and-thyme."`
-	File string `xor:"what" required:"" short:"f" placeholder:"FILE" help:"File with a theme of the brand's own, in YAML or JSON; - is standard input. What it leaves out is as in the theme cardea."`
-}
-
-func (c *themeCommand) Run(ctx context.Context, p *program) error {
-	var theme any = c.Name
-	if c.File != "" {
-		text, err := p.read(c.File)
-		if err != nil {
-			return err
-		}
-		if theme, err = asJSON(text); err != nil {
-			return fmt.Errorf("%s: %w", c.File, err)
-		}
-	}
-	cl, err := c.connect(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer cl.end(p)
-	var changed tenantView
-	if err := cl.call(ctx, http.MethodPut, pathTo("tenants", c.Tenant, "theme"), nil, theme, &changed); err != nil {
-		return err
-	}
-	return c.show(p, changed, func() error { return p.line("The brand %s has its new look.", changed.Brand) })
-}
-
 // suspendTenantCommand is tenant suspend and resume: the last word of the
 // command is the act.
 type suspendTenantCommand struct {

@@ -82,10 +82,12 @@ test('who has no account learns so once the address is proved', async ({ page, a
   await expect(field(page, 'new_password')).toBeVisible();
 });
 
-test('recovery in Arabic', async ({ page, at }) => {
+test('recovery in Arabic and German', async ({ page, at }) => {
   await page.goto(`${at.issuer}/recover?ui_locales=ar&login_hint=${encodeURIComponent(at.demoCustomer.identifier)}`);
   await expect(page.locator('html')).toHaveAttribute('dir', 'rtl');
   await look(page, 'ar-recovery');
+  await page.goto(`${at.issuer}/recover?ui_locales=de`);
+  await look(page, 'de-recovery');
   await page.goto(`${at.issuer}/not-me?ui_locales=ar`);
   await look(page, 'ar-not-me-dead');
 });

@@ -14,7 +14,6 @@
 package adminapi
 
 import (
-	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
@@ -55,10 +54,10 @@ type Options struct {
 	Grants       *grant.Grants
 	SigningKeys  *signingkey.Keys
 	Outbox       *notify.Outbox
-	CheckTheme   func(json.RawMessage) error // says what is wrong with a brand's theme
-	BaseURL      string                      // where tenants without a host of their own are served
-	RootID       string                      // of the root key, to be noted in backups
-	Release      string                      // of the program
+	Previews     Previews
+	BaseURL      string // where tenants without a host of their own are served
+	RootID       string // of the root key, to be noted in backups
+	Release      string // of the program
 	Clock        clock.Clock
 	Random       io.Reader
 	Logger       *slog.Logger
@@ -87,9 +86,13 @@ func (a *api) routes() []route {
 		{"GET " + ofTenant, a.showTenant},
 		{"GET " + ofTenant + "/settings", a.showSettings},
 		{"PUT " + ofTenant + "/settings", a.applySettings},
-		{"PUT " + ofTenant + "/theme", a.setTheme},
 		{"POST " + ofTenant + "/suspend", a.setSuspended(true)},
 		{"POST " + ofTenant + "/resume", a.setSuspended(false)},
+		{"GET " + ofTenant + "/brand", a.showBrand},
+		{"PUT " + ofTenant + "/brand", a.applyBrand},
+		{"PUT " + ofTenant + "/brand/assets/{role}", a.setBrandAsset},
+		{"DELETE " + ofTenant + "/brand/assets/{role}", a.removeBrandAsset},
+		{"POST " + ofTenant + "/brand/preview", a.previewBrand},
 		{"GET " + ofTenant + "/events", a.listEvents},
 		{"GET " + ofTenant + "/undelivered", a.listUndelivered},
 		{"GET " + ofTenant + "/keys", a.listKeys},

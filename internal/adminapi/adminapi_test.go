@@ -568,3 +568,63 @@ func TestBackup(t *testing.T) {
 		}
 	})
 }
+
+func TestBrands(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
+		o := operate(t, i)
+		made := i.Tenant("thyme", nil)
+		const path = "/v1/tenants/thyme/brand"
+		found := o.must(200, "GET", path, nil)
+		if b := o.json(found); b["name"] != made.Brand.Name || b["revision"] != 1.0 || found.Header.Get("ETag") != `"1"` || len(b["assets"].([]any)) != 0 {
+			t.Errorf("%v", b)
+		}
+		// What is not named stays; the revision is what was read.
+		if a := o.send("PUT", path, "application/yaml", "name: Thyme\nlinks: {de: {imprint: 'https://t.example/i'}}\n", "If-Match", `"1"`); a.Status != 200 || a.Header.Get("ETag") != `"2"` {
+			t.Errorf("%d %s", a.Status, a.Text)
+		}
+		if a := o.send("PUT", path, "application/yaml", "name: Late\n", "If-Match", `"1"`); a.Status != 412 {
+			t.Errorf("an old revision: %d %s", a.Status, a.Text)
+		}
+		if b := o.json(o.must(200, "PUT", path, object{"css": "h1{color:#000000}"})); b["name"] != "Thyme" || b["links"] == nil || len(b["warnings"].([]any)) == 0 {
+			t.Errorf("%v", b)
+		}
+		if a := o.must(422, "PUT", path, object{"css": "h1{position:fixed}"}); !strings.Contains(a.Text, "position") || !strings.Contains(a.Text, "Nothing was changed") {
+			t.Error(a.Text)
+		}
+		const logo = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9"/></svg>`
+		if a := o.send("PUT", path+"/assets/logo", "text/html", logo); a.Status != 200 || !strings.Contains(a.Text, `"type":"image/svg+xml"`) {
+			t.Errorf("%d %s", a.Status, a.Text)
+		}
+		for name, c := range map[string]struct {
+			role, body string
+			status     int
+		}{
+			"a script":   {"logo", strings.Replace(logo, "<path", "<script>alert(1)</script><path", 1), 422},
+			"a page":     {"logo", "<html>", 422},
+			"no role":    {"poster", logo, 422},
+			"too much":   {"logo", strings.Repeat("x", 300<<10), 413},
+			"no picture": {"font", logo, 422},
+		} {
+			if a := o.send("PUT", path+"/assets/"+c.role, "image/png", c.body); a.Status != c.status {
+				t.Errorf("%s: %d %s", name, a.Status, a.Text)
+			}
+		}
+		shown := o.json(o.must(200, "POST", path+"/preview", object{"page": "code", "lang": "ar", "change": object{"name": "Tomorrow"}}))
+		if html := shown["html"].(string); !strings.Contains(html, "Tomorrow") || !strings.Contains(html, `dir="rtl"`) || !strings.Contains(html, "data:image/svg+xml") {
+			t.Error(html)
+		}
+		if mail := o.json(o.must(200, "POST", path+"/preview", object{"mail": "code", "lang": "de"})); mail["subject"] != "123 456 ist Ihr Code für Thyme" {
+			t.Errorf("%v", mail)
+		}
+		for _, body := range []object{{}, {"page": "code", "mail": "code"}} {
+			o.must(400, "POST", path+"/preview", body)
+		}
+		for _, body := range []object{{"page": "nothing"}, {"mail": "nothing"}, {"page": "code", "change": object{"css": "x"}}, {"page": "code", "change": object{"colour": "x"}}} {
+			o.must(422, "POST", path+"/preview", body)
+		}
+		o.must(200, "DELETE", path+"/assets/logo", nil)
+		o.must(404, "DELETE", path+"/assets/logo", nil)
+		o.must(404, "GET", "/v1/tenants/nobody/brand", nil)
+	})
+}

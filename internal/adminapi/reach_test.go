@@ -52,22 +52,13 @@ func TestIdentifiers(t *testing.T) {
 	})
 }
 
-func TestThemeAndSuspension(t *testing.T) {
+func TestSuspension(t *testing.T) {
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		o := operate(t, i)
 		shop := i.Tenant("shop", nil)
 		app := i.Application(shop, func(s *application.Settings) { s.FirstParty = true })
 		i.Customer(shop, "ana@example.com", password)
 		tokens := app.SignIn(i, i.Browser(), "ana@example.com", password, nil)
-
-		before := i.Browser().Get(i.Base + shop.Path + "/sign-in").Body
-		o.must(200, put, "/v1/tenants/shop/theme", "olive-and-thyme")
-		if i.Browser().Get(i.Base+shop.Path+"/sign-in").Body == before {
-			t.Error("the look is what it was")
-		}
-		for _, wrong := range []any{"nope", object{"Nope": 1}, object{"Light": object{"Text": "red"}}, 3} {
-			o.must(422, put, "/v1/tenants/shop/theme", wrong)
-		}
 
 		for range 2 {
 			if now := o.json(o.must(200, post, "/v1/tenants/shop/suspend", nil)); now["suspended"] != true {

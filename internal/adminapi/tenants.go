@@ -95,33 +95,6 @@ func (a *api) showTenant(w http.ResponseWriter, r *http.Request) error {
 	return respond(w, http.StatusOK, viewTenant(t))
 }
 
-// setTheme replaces the look of a tenant's brand: the name of a theme that is
-// built in, or an object.
-func (a *api) setTheme(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	t, err := a.tenantOf(r)
-	if err != nil {
-		return err
-	}
-	text, err := body(w, r, "application/json")
-	if err != nil {
-		return err
-	}
-	if !json.Valid(text) {
-		return badRequest("Nothing was changed. The body is not JSON: a theme's name in quotes, or an object.")
-	}
-	if err := a.CheckTheme(text); err != nil {
-		return refused(strings.ReplaceAll(err.Error(), "\n", "; "))
-	}
-	changed, err := a.Tenants.SetTheme(r.Context(), t.ID, text, Operator)
-	if err != nil {
-		return err
-	}
-	return respond(w, http.StatusOK, viewTenant(changed))
-}
-
 // setSuspended shuts a tenant, or opens it again. It may be repeated. The
 // tenant of the operators stays open.
 func (a *api) setSuspended(suspended bool) func(http.ResponseWriter, *http.Request) error {

@@ -21,7 +21,7 @@
 // in the window as ever, so that nobody sees a difference, and good for nothing.
 //
 // The package does not know what is tried or what follows from a refusal; a
-// caller that is told Crossed appends the event.
+// caller gives Take what appends the event of a limit that is met.
 package budget
 
 import (
@@ -173,8 +173,9 @@ var errRefused = errors.New("refused")
 
 // Take counts one against the budget of kind that tenant's subject has, and
 // says whether there was room. When it says no, or fails, nothing is counted
-// and the caller must not do what it asked for.
-func (b *Budgets) Take(ctx context.Context, tenant id.Tenant, kind string, s Subject, l Limit) (Verdict, error) {
+// and the caller must not do what it asked for. What crossed does is part of
+// the transaction of the one take that is Crossed.
+func (b *Budgets) Take(ctx context.Context, tenant id.Tenant, kind string, s Subject, l Limit, crossed ...func(*sqldb.Tx) error) (Verdict, error) {
 	if err := valid(tenant, kind, s); err != nil {
 		return Verdict{}, err
 	}
@@ -228,6 +229,13 @@ func (b *Budgets) Take(ctx context.Context, tenant id.Tenant, kind string, s Sub
 		}
 		if v.Exhausted {
 			v.Until = time.Time{}
+		}
+		if v.Crossed {
+			for _, tell := range crossed {
+				if err := tell(tx); err != nil {
+					return err
+				}
+			}
 		}
 		return nil
 	})

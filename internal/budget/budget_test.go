@@ -683,3 +683,28 @@ func BenchmarkTake(b *testing.B) {
 		})
 	}
 }
+
+// What is told of a limit that is met is told in the transaction that meets it.
+func TestCrossingIsToldWithTheTake(t *testing.T) {
+	dbtest.Each(t, sets, func(t *testing.T, db *sqldb.DB) {
+		b := New(db, clock.NewFake(start))
+		tenant, s, l := newTenant(), Known(newCustomer()), Limit{Window: time.Hour, PerWindow: 2}
+		told, broken := 0, errors.New("broken")
+		tell := func(*sqldb.Tx) error { told++; return nil }
+		take := func(tell func(*sqldb.Tx) error) (Verdict, error) {
+			return b.Take(t.Context(), tenant, Password, s, l, tell)
+		}
+		if v, err := take(tell); err != nil || !v.Allowed || told != 0 {
+			t.Fatalf("the first: %+v, %v, told %d", v, err, told)
+		}
+		if v, err := take(func(*sqldb.Tx) error { return broken }); !errors.Is(err, broken) || v.Allowed {
+			t.Errorf("one that cannot be told: %+v, %v", v, err)
+		}
+		if v, err := take(tell); err != nil || !v.Allowed || !v.Crossed || told != 1 {
+			t.Errorf("the last: %+v, %v, told %d", v, err, told)
+		}
+		if v, err := take(tell); err != nil || v.Allowed || told != 1 {
+			t.Errorf("one too many: %+v, %v, told %d", v, err, told)
+		}
+	})
+}

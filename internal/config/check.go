@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cardea-id/cardea/internal/keyring"
 )
@@ -88,6 +89,10 @@ func (c *Config) check(development bool) []Fault {
 			missing = "tls.cert_file"
 		}
 		add(missing, "is missing", "give both tls.cert_file and tls.key_file, or neither")
+	}
+
+	if c.EventRetention > 0 && c.EventRetention < 24*time.Hour {
+		add("event_retention", "is "+c.EventRetention.String(), "give 24h or more, or 0s to keep events for ever")
 	}
 
 	if c.SMTP.Host != "" {

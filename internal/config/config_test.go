@@ -190,6 +190,7 @@ func TestFaultsOneByOne(t *testing.T) {
 		"keys in the same file":    {"database: {url: \"sqlite:/a/b\"}\nkey_store: {url: \"sqlite:/a/./b\"}", "key_store.url", "same database"},
 		"TLS without certificate":  {"tls: {key_file: /k}", "tls.cert_file", "is missing"},
 		"TLS version as a number":  {"tls: {min_version: 1.2}", "tls.min_version", "in quotes"},
+		"events for an hour":       {"event_retention: 1h", "event_retention", "24h or more"},
 		"password in the clear":    {"smtp: {host: m, from: a@b.c, user: u, password: p, tls: none}", "smtp.tls", "in the clear"},
 		"password without user":    {"smtp: {host: m, from: a@b.c, password: p}", "smtp.user", "is missing"},
 		"duration without bounds":  {"shutdown_grace: 1h", "shutdown_grace", "0s to 10m"},

@@ -76,6 +76,18 @@ type rotation struct {
 	fault        error // the first of the pass, for the log
 }
 
+// workable tells whether every node is ready for what is to be done next.
+func (r *rotation) workable(now time.Time) bool {
+	switch r.Phase {
+	case LookupAnnounced:
+		return false
+	case LookupClearing:
+		return !now.Before(r.EndedAt.Add(lookupSettle))
+	case LookupRewriting:
+	}
+	return true
+}
+
 // RotateLookup begins to replace a tenant's look-up key, unless that is under
 // way, and returns how far it has come. AdvanceLookups does the rest.
 func (d *Directory) RotateLookup(ctx context.Context, tenant id.Tenant, actor string) (*LookupRotation, error) {
@@ -180,7 +192,7 @@ func (d *Directory) advanceLookup(ctx context.Context, tenant id.Tenant) error {
 		return err
 	case r.ReadyAt.IsZero():
 		return d.announceLookup(ctx, tenant)
-	case r.Phase == LookupAnnounced, r.Phase == LookupClearing && d.Clock.Now().Before(r.EndedAt.Add(lookupSettle)):
+	case !r.workable(d.Clock.Now()):
 		return nil
 	}
 	var random [16]byte
@@ -206,7 +218,9 @@ func (d *Directory) advanceLookup(ctx context.Context, tenant id.Tenant) error {
 		return errLookupLease
 	}
 	free := time.Time{}
-	for more := true; more && err == nil; {
+	// Another node may have come to the next phase just before the lease was
+	// this one's.
+	for more := r.workable(d.Clock.Now()); more && err == nil; {
 		more, err = d.lookupBatch(ctx, r)
 	}
 	err = errors.Join(err, r.fault)

@@ -255,6 +255,10 @@ func TestRaceForAddressesWhileTheLookupKeyIsReplaced(t *testing.T) {
 		for n := 0; w.phase(t) != customer.LookupClearing && n < 100; n++ {
 			advance()
 		}
+		// Nothing is cleared while a node may still ask by the old key.
+		if held := w.count(t, `SELECT COUNT(*) FROM identifier_holder`); held < 2*(old+fresh) {
+			t.Errorf("%d hashes are held just after the old key's end, want %d at least", held, 2*(old+fresh))
+		}
 		w.Clock.Advance(time.Minute)
 		round("clearing", advance)
 		for n := 0; w.phase(t) != "" && n < 100; n++ {

@@ -10,8 +10,8 @@
 // argument and every plural form its rules need.
 //
 // It knows nothing of HTTP, HTML or identity: results are plain text, to be
-// escaped by whoever writes them. Texts are the program's own; what tenants
-// write is data and is never parsed here.
+// escaped by whoever writes them. Texts are the program's own; where a tenant
+// has words of its own (Custom), they are data: never a template.
 package i18n
 
 import (
@@ -70,7 +70,7 @@ func New() (*Bundle, error) {
 		return nil, fmt.Errorf("i18n: %w", err)
 	}
 	b := &Bundle{languages: []string{Default}, tags: []language.Tag{language.English}, localizers: map[string]*Localizer{}}
-	keys, fixed := map[string]map[string]bool{}, map[string]map[string]string{}
+	keys, fixed, originals := map[string]map[string]bool{}, map[string]map[string]string{}, map[string]map[string]Custom{}
 	for _, file := range files {
 		data, err := locales.ReadFile(file)
 		if err != nil {
@@ -85,9 +85,9 @@ func New() (*Bundle, error) {
 			b.languages = append(b.languages, lang)
 			b.tags = append(b.tags, parsed.Tag)
 		}
-		keys[lang], fixed[lang] = map[string]bool{}, map[string]string{}
+		keys[lang], fixed[lang], originals[lang] = map[string]bool{}, map[string]string{}, map[string]Custom{}
 		for _, m := range parsed.Messages {
-			keys[lang][m.ID] = true
+			keys[lang][m.ID], originals[lang][m.ID] = true, original(m)
 			if m.One == "" && !strings.Contains(m.Other, "{{") {
 				fixed[lang][m.ID] = m.Other
 			}
@@ -102,9 +102,23 @@ func New() (*Bundle, error) {
 		if !ok {
 			return nil, fmt.Errorf("i18n: %s has texts but no way to write dates", lang)
 		}
-		b.localizers[lang] = &Localizer{lang: lang, words: goi18n.NewLocalizer(words, lang), keys: keys[lang], fixed: fixed[lang], script: script}
+		b.localizers[lang] = &Localizer{lang: lang, words: goi18n.NewLocalizer(words, lang), keys: keys[lang], fixed: fixed[lang], originals: originals[lang], script: script}
 	}
 	return b, nil
+}
+
+// original is a text as tenants see it when they write their own.
+func original(m *goi18n.Message) Custom {
+	forms := Custom{}
+	for form, text := range map[string]string{"zero": m.Zero, "one": m.One, "two": m.Two, "few": m.Few, "many": m.Many, "other": m.Other} {
+		if text != "" {
+			forms[form] = argumentOfOurs.ReplaceAllString(text, "{$1$2}")
+		}
+	}
+	if len(forms) == 1 {
+		return Custom{"": forms["other"]}
+	}
+	return forms
 }
 
 // Languages lists the supported languages, the default first.
@@ -126,6 +140,9 @@ type Localizer struct {
 	keys   map[string]bool
 	fixed  map[string]string // texts in which nothing varies
 	script script
+
+	originals map[string]Custom
+	custom    map[string]Custom // a tenant's own words, of With
 }
 
 // Lang is the language's BCP 47 tag.
@@ -147,6 +164,11 @@ type Args map[string]any
 // Text returns the text of a key. A key that does not exist is an error of the
 // program, found by tests; here it is returned as it is, which harms nobody.
 func (l *Localizer) Text(key string, args Args) string {
+	if l.custom != nil {
+		if text, ok := l.customText(key, args); ok {
+			return text
+		}
+	}
 	if text, ok := l.fixed[key]; ok {
 		return text
 	}

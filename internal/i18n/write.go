@@ -15,13 +15,18 @@ type script struct {
 	digits      []rune // nil: 0 to 9
 	group       string // between thousands
 	months      [12]string
-	am, pm      string
+	day         string // after the number of the day
+	am, pm      string // "": the clock counts to 24
 }
 
 var scripts = map[string]script{
 	"en": {
 		name: "English", group: ",", am: "am", pm: "pm",
 		months: [12]string{"January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"},
+	},
+	"de": {
+		name: "Deutsch", group: ".", day: ".",
+		months: [12]string{"Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober", "November", "Dezember"},
 	},
 	"ar": {
 		name: "العربية", rightToLeft: true, group: "٬", am: "ص", pm: "م", digits: []rune("٠١٢٣٤٥٦٧٨٩"),
@@ -49,11 +54,14 @@ func (l *Localizer) Number(n int) string {
 
 // Date writes a day: "1 August 2026".
 func (l *Localizer) Date(t time.Time) string {
-	return l.digits(strconv.Itoa(t.Day()) + " " + l.script.months[t.Month()-1] + " " + strconv.Itoa(t.Year()))
+	return l.digits(strconv.Itoa(t.Day()) + l.script.day + " " + l.script.months[t.Month()-1] + " " + strconv.Itoa(t.Year()))
 }
 
-// Clock writes a time of day: "3:04 pm".
+// Clock writes a time of day: "3:04 pm", or "15:04".
 func (l *Localizer) Clock(t time.Time) string {
+	if l.script.am == "" {
+		return l.digits(t.Format("15:04"))
+	}
 	half := l.script.am
 	if t.Hour() >= 12 {
 		half = l.script.pm

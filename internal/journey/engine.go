@@ -3,9 +3,11 @@ package journey
 import (
 	"context"
 	"embed"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/url"
 	"slices"
@@ -62,6 +64,7 @@ type Options struct {
 	Kinds        map[string]Step
 	Clock        clock.Clock
 	Random       io.Reader
+	Logger       *slog.Logger
 }
 
 // Engine leads customers through journeys. It is safe for concurrent use.
@@ -164,11 +167,13 @@ func (e *Engine) Answer(ctx context.Context, t *tenant.Tenant, sealed string, va
 	}
 
 	answer := Answer{Values: values, Choice: values.Get("choose")}
-	drawn, limited, err := e.draw(ctx, run, step.step.Guard(run, answer))
+	guard := step.step.Guard(run, answer)
+	drawn, limited, err := e.draw(ctx, run, guard)
 	if err != nil {
 		return nil, nil, err
 	}
 	if limited != nil {
+		e.logFailed(ctx, run, guard.Tests, "limited")
 		view, err := e.show(ctx, run, nil, limited, false)
 		return view, nil, err
 	}
@@ -188,6 +193,9 @@ func (e *Engine) Answer(ctx context.Context, t *tenant.Tenant, sealed string, va
 		return nil, nil, fmt.Errorf("the step %s took a proof beyond the budget", run.State.Step)
 	}
 	if result.outcome == "" {
+		if len(result.errors) > 0 {
+			e.logFailed(ctx, run, guard.Tests, result.errors[0].Code)
+		}
 		view, err := e.show(ctx, run, result.errors, nil, false)
 		return view, nil, err
 	}
@@ -252,8 +260,27 @@ func (e *Engine) follow(ctx context.Context, run *Run, from *compiledStep, resul
 			finished.Return, finished.Application = run.State.Return, run.State.Application
 			return nil, finished, nil
 		}
+		for _, proof := range run.State.Proofs { // what was right, and lets nobody in
+			e.logFailed(ctx, run, proof.Budget, next.outcome)
+		}
 		from, result = step, next
 	}
+}
+
+// logFailed tells the log of a sign-in that failed by a method: "" for none. It
+// writes no row, and names whom it was about by the keyed hash that stands for
+// the address in events, whether or not there is an account.
+func (e *Engine) logFailed(ctx context.Context, run *Run, method, outcome string) {
+	if method == "" || !e.Logger.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	if run.Void {
+		outcome = "paused" // whatever it would have been
+	}
+	e.Logger.LogAttrs(ctx, slog.LevelInfo, "a sign-in failed", slog.String("request", string(run.Client.Request)),
+		slog.String("tenant", string(run.Tenant.ID)), slog.String("journey", run.State.Journey), slog.String("with", method),
+		slog.String("outcome", outcome), slog.Bool("known_device", run.Device != ""),
+		slog.String("address_hash", base64.StdEncoding.EncodeToString(run.Handle())))
 }
 
 // moveTo sets the state's step, following conditions that pass steps over.
@@ -335,13 +362,8 @@ func (e *Engine) draw(ctx context.Context, run *Run, guard Guard) ([]drawn, *Lim
 			take.subject = budget.Stranger([]byte("run " + run.State.Run))
 		}
 		var err error
-		if take.verdict, err = e.Budgets.Take(ctx, run.Tenant.ID, kind, take.subject, limit); err != nil {
+		if take.verdict, err = e.Budgets.Take(ctx, run.Tenant.ID, kind, take.subject, limit, e.tellCrossed(run, kind)); err != nil {
 			return nil, nil, fmt.Errorf("draw on the budget: %w", err)
-		}
-		if take.verdict.Crossed {
-			if err := e.tellCrossed(ctx, run, kind); err != nil {
-				return nil, nil, err
-			}
 		}
 		if !take.verdict.Allowed {
 			return nil, &Limited{What: kind, Until: take.verdict.Until}, nil
@@ -385,7 +407,7 @@ func Subject(run *Run) budget.Subject {
 func LimitOf(t *tenant.Tenant, kind string) budget.Limit {
 	limits := t.Settings.Limits
 	limit := func(perHour, total int) budget.Limit {
-		return budget.Limit{Window: time.Hour, PerWindow: perHour, Total: total, Reserve: (total + 3) / 4}
+		return budget.Limit{Window: time.Hour, PerWindow: perHour, Total: total, Reserve: max(1, total/4)}
 	}
 	switch kind {
 	case budget.Password:
@@ -402,16 +424,17 @@ func LimitOf(t *tenant.Tenant, kind string) budget.Limit {
 // hashesPerRun is how many new passwords one run may try. Weak ones count.
 const hashesPerRun = 20
 
-// tellCrossed appends the event of a limit that has just been met. One without
-// a customer holds the keyed hash of the address only.
-func (e *Engine) tellCrossed(ctx context.Context, run *Run, kind string) error {
-	return e.DB.Write(ctx, func(tx *sqldb.Tx) error {
+// tellCrossed returns what appends the event of a limit that is just met, as
+// part of the take that meets it: that is said once. One without a customer
+// holds the keyed hash of the address only.
+func (e *Engine) tellCrossed(run *Run, kind string) func(*sqldb.Tx) error {
+	return func(tx *sqldb.Tx) error {
 		data := map[string]any{"limit": kind, "known_device": run.Device != ""}
 		if run.State.Customer == "" {
 			data["address_hash"] = run.Handle()
 		}
 		return e.Log.Append(tx, event.Event{Tenant: run.Tenant.ID, Customer: run.State.Customer, Type: "signin.limited", Actor: "system", Data: data})
-	})
+	}
 }
 
 // Journeys returns the names of the journeys in order.

@@ -32,6 +32,7 @@ type Client struct {
 	Binding   string           // the journey cookie: what ties a state to this browser
 	Device    string           // the device cookie
 	Session   *session.Session // the session that this browser has, if any
+	Request   id.Request       // what the log calls the request, "" for none
 }
 
 // Return is where a journey goes on when it has finished. Kind names who

@@ -97,6 +97,9 @@ type Options struct {
 	// AdoptStore takes a key store other than the one that DB was used with.
 	// What was sealed for customers whose keys are not in it is lost.
 	AdoptStore bool
+	// Adopted, where it is set, is part of the transaction that takes another
+	// key store: it tells of it.
+	Adopted func(*sqldb.Tx) error
 	// Root wraps new keys.
 	Root Root
 	// OldRoots unwrap as well. To replace the root key of several nodes, first
@@ -152,7 +155,7 @@ func Open(ctx context.Context, o Options) (*Ring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keyring: open key store: %w", err)
 	}
-	if err := r.openMain(ctx, storeID, o.AdoptStore); err != nil {
+	if err := r.openMain(ctx, storeID, o); err != nil {
 		return nil, err
 	}
 	if err := r.Poll(ctx); err != nil {
@@ -242,7 +245,7 @@ func (r *Ring) openStore(ctx context.Context) (string, error) {
 
 // openMain compares what the database was last used with to what is
 // configured, and notes it.
-func (r *Ring) openMain(ctx context.Context, storeID string, adopt bool) error {
+func (r *Ring) openMain(ctx context.Context, storeID string, o Options) error {
 	var root, store string
 	err := r.db.QueryRow(ctx, sqlState).Scan(&root, &store)
 	if errors.Is(err, sqldb.ErrNoRows) {
@@ -256,10 +259,10 @@ func (r *Ring) openMain(ctx context.Context, storeID string, adopt bool) error {
 	if err != nil {
 		return fmt.Errorf("keyring: open: %w", err)
 	}
-	if store != storeID && !adopt {
+	if store != storeID && !o.AdoptStore {
 		return fmt.Errorf("%w: this database was used with the key store %s, but the configured one is %s. "+
 			"Customers' keys lie in the former, and without them their data cannot be read. Nothing was changed. "+
-			"Configure or restore that key store; if it is lost for good, adopt the new one explicitly", ErrStore, store, storeID)
+			"Configure or restore that key store; if it is lost for good, adopt the new one explicitly ('cardea keys adopt')", ErrStore, store, storeID)
 	}
 	used, err := r.rootsUsed(ctx)
 	if err != nil {
@@ -277,8 +280,11 @@ func (r *Ring) openMain(ctx context.Context, storeID string, adopt bool) error {
 		return nil
 	}
 	err = r.db.Write(ctx, func(tx *sqldb.Tx) error {
-		_, err := tx.Exec(sqlSetState, r.root.ID(), storeID, root, store)
-		return err
+		changed, err := tx.Exec(sqlSetState, r.root.ID(), storeID, root, store)
+		if err != nil || changed == 0 || store == storeID || o.Adopted == nil {
+			return err
+		}
+		return o.Adopted(tx)
 	})
 	if err != nil {
 		return fmt.Errorf("keyring: open: %w", err)

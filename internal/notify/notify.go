@@ -21,6 +21,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/cardea-id/cardea/internal/brand"
 	"github.com/cardea-id/cardea/internal/id"
 )
 
@@ -73,6 +74,9 @@ type Brand struct {
 	Accent     string // "#rrggbb" of buttons and lines; anything else takes the default
 	OnAccent   string // "#rrggbb" of the text on it
 	AccountURL string // where a customer looks after the account; "" leaves the link out
+	// Texts are the brand's own words, by language and kind of message. They
+	// were checked by Words.CheckBrand.
+	Texts map[string]map[string]brand.MailText
 }
 
 // Brands finds a brand. An error has the message tried again later.

@@ -13,9 +13,6 @@ import (
 	"time"
 	"unicode"
 
-	"golang.org/x/text/feature/plural"
-	"golang.org/x/text/language"
-
 	"github.com/cardea-id/cardea/internal/i18n"
 )
 
@@ -78,8 +75,8 @@ type facts struct {
 
 // page is what the layout shows.
 type page struct {
-	Lang, Dir, Brand, Subject, Heading, Lead, Details, NotYou, Action, Link, Code string
-	Accent, OnAccent                                                              string
+	Lang, Dir, Brand, Subject, Heading, Lead, Details, NotYou, Action, Link, Code, Footer string
+	Accent, OnAccent                                                                      string
 }
 
 func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, error) {
@@ -90,7 +87,7 @@ func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, erro
 		Network: address(d.Network), Holder: d.Holder, Link: d.Link != "",
 	}
 	if minutes := int((d.ValidFor + time.Minute - 1) / time.Minute); minutes > 0 {
-		f.Minutes, f.Plural = words.Number(minutes), category(words.Lang(), minutes)
+		f.Minutes, f.Plural = words.Number(minutes), i18n.Plural(words.Lang(), minutes)
 	}
 	p := page{Lang: words.Lang(), Dir: words.Dir(), Brand: f.Brand, Code: f.Code, Accent: color(brand.Accent, "#1f6f54"), OnAccent: color(brand.OnAccent, "#ffffff")}
 	for i, into := range []*string{&p.Subject, &p.Heading, &p.Lead, &p.Details, &p.NotYou, &p.Action} {
@@ -100,9 +97,14 @@ func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, erro
 		}
 		*into = strings.TrimSpace(text.String())
 	}
+	ours := p
+	p.take(brand.Texts[words.Lang()][string(t)], f)
+	if d.Holder != "" { // what is to be said of the account is said
+		p.Lead = ours.Lead
+	}
 	target := brand.AccountURL
-	if d.Link != "" {
-		target = d.Link
+	if d.Link != "" { // it leads elsewhere than a brand's button does
+		target, p.Action = d.Link, ours.Action
 	}
 	if link, ok := safeLink(target); ok && p.Action != "" {
 		p.Link = link
@@ -127,7 +129,11 @@ func (p page) text() string {
 	if p.Link != "" {
 		paragraphs = append(paragraphs, p.Action+":\n"+p.Link)
 	}
-	return strings.Join(append(paragraphs, p.Brand), "\n\n") + "\n"
+	paragraphs = append(paragraphs, p.Brand)
+	if p.Footer != "" {
+		paragraphs = append(paragraphs, p.Footer)
+	}
+	return strings.Join(paragraphs, "\n\n") + "\n"
 }
 
 // plain makes one line of text of what a tenant or a customer wrote: no control
@@ -186,13 +192,6 @@ func spaced(code string, rightToLeft bool) string {
 		out.WriteString(code[i : i+group])
 	}
 	return out.String()
-}
-
-func category(lang string, n int) string {
-	names := map[plural.Form]string{
-		plural.Zero: "zero", plural.One: "one", plural.Two: "two", plural.Few: "few", plural.Many: "many", plural.Other: "other",
-	}
-	return names[plural.Cardinal.MatchPlural(language.Make(lang), n, 0, 0, 0, 0)]
 }
 
 var hexColor = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)

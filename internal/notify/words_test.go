@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func TestWords(t *testing.T) {
 	words := newWords(t)
 	for _, template := range Templates() {
-		for _, lang := range []string{"en", "ar"} {
+		for _, lang := range []string{"en", "de", "ar"} {
 			m, err := words.render(template, lang, olive, Data{
 				Code: "123456", ValidFor: 10 * time.Minute, Application: "Olive & Thyme Shop", Browser: "Chrome", System: "Windows", Network: "192.0.2.7", At: noon,
 			})
@@ -40,7 +40,7 @@ func TestWords(t *testing.T) {
 
 func TestCodeComesFirst(t *testing.T) {
 	words := newWords(t)
-	for lang, code := range map[string]string{"en": "123 456", "ar": "123\u00a0456", "en-GB": "123 456", "tlh": "123 456", "": "123 456"} {
+	for lang, code := range map[string]string{"en": "123 456", "de": "123 456", "de-AT": "123 456", "ar": "123\u00a0456", "en-GB": "123 456", "tlh": "123 456", "": "123 456"} {
 		m, err := words.render(Code, lang, olive, Data{Code: "123456", At: noon})
 		if err != nil {
 			t.Fatal(err)
@@ -71,6 +71,7 @@ func TestMinutesAreCountedRightly(t *testing.T) {
 		want  string
 	}{
 		{"en", time.Minute, "for 1 minute."}, {"en", 90 * time.Second, "for 2 minutes."}, {"en", 0, "It works once."},
+		{"de", time.Minute, "1 Minute lang."}, {"de", 10 * time.Minute, "10 Minuten lang."}, {"de", 0, "Er gilt einmal."},
 		{"ar", time.Minute, "دقيقة واحدة"}, {"ar", 2 * time.Minute, "دقيقتين"}, {"ar", 10 * time.Minute, "دقائق"}, {"ar", 15 * time.Minute, "دقيقة."},
 	} {
 		m, err := words.render(Code, c.lang, olive, Data{Code: "1", ValidFor: c.valid, At: noon})

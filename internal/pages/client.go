@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/cardea-id/cardea/internal/browser"
+	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/tenant"
@@ -37,7 +38,7 @@ func resumed(r *http.Request) (journey.Client, bool) {
 //
 // The binding is the journey cookie's, or a new one, which Begin then sets: a
 // request that begins no journey leaves no cookie.
-func (p *Pages) Client(_ http.ResponseWriter, r *http.Request, t *tenant.Tenant) (journey.Client, error) {
+func (p *Pages) Client(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) (journey.Client, error) {
 	if client, ok := resumed(r); ok {
 		return client, nil
 	}
@@ -50,6 +51,7 @@ func (p *Pages) Client(_ http.ResponseWriter, r *http.Request, t *tenant.Tenant)
 		Language: p.language(r, t),
 		Binding:  p.Jar.Get(r, t, browser.Journey),
 		Device:   p.Jar.Get(r, t, browser.Device),
+		Request:  id.Request(w.Header().Get("X-Request-Id")), // whatever stands before us has set it
 	}
 	if len(client.Binding) != bindingLength {
 		var err error

@@ -16,11 +16,13 @@
 package pages
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
 
 	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/brand"
 	"github.com/cardea-id/cardea/internal/browser"
 	"github.com/cardea-id/cardea/internal/clientip"
 	"github.com/cardea-id/cardea/internal/clock"
@@ -63,6 +65,9 @@ type Options struct {
 	// known without. The request that it gets answers Client with what the
 	// journey has left.
 	Resume map[string]func(http.ResponseWriter, *http.Request, *tenant.Tenant, *journey.Finished)
+	// BrandAsset returns a file of the tenant's brand by its name, or
+	// tenant.ErrNoAsset.
+	BrandAsset func(ctx context.Context, t *tenant.Tenant, name string) (brand.Asset, []byte, error)
 }
 
 // Pages answers customers' browsers. It is safe for concurrent use.
@@ -87,6 +92,7 @@ func (p *Pages) Routes() []route.Route {
 		{Method: "POST", Pattern: "/account", Cookies: true, Form: true, Handle: p.changeAccount},
 		{Method: "GET", Pattern: "/signed-out", Cookies: true, Handle: p.SignedOut},
 		{Method: "GET", Pattern: "/assets/{name}", Handle: p.asset},
+		{Method: "GET", Pattern: "/assets/brand/{name}", Handle: p.brandAsset},
 	}
 }
 

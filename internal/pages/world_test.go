@@ -142,7 +142,7 @@ func newWorld(t testing.TB, change ...func(*tenant.Tenant)) *world {
 	kinds := step.Kinds(steps)
 	kinds["password"] = passwordStep{step.Password{Capabilities: steps}, &w.busy}
 	engine := must(journey.New(journey.Options{DB: w.DB, Ring: w.Ring, Budgets: budgets, Log: w.Log, Applications: w.apps, Devices: steps,
-		Subjects: steps, Facts: steps, Kinds: kinds, Clock: w.Clock, Random: rand.Reader}))(t)
+		Subjects: steps, Facts: steps, Kinds: kinds, Clock: w.Clock, Random: rand.Reader, Logger: quiet}))(t)
 	w.pages = pages.New(pages.Options{
 		Engine: engine, Directory: w.Directory, Sessions: w.Sessions, Grants: w.grants, Applications: w.apps, Views: views,
 		Resolver: clientip.New(nil), DB: w.DB, Ring: w.Ring, Clock: w.Clock, Random: rand.Reader, Logger: quiet, Jar: browser.Jar{},

@@ -21,7 +21,7 @@ func TestConsentNamesWhatIsNotKnownYet(t *testing.T) {
 		browser, _ := h.signIn()
 		r := h.recipes.Authorize(url.Values{"scope": {"openid phone address"}})
 		p := browser.Get(h.recipes.URL(i, r))
-		for _, want := range []string{"Your phone number not given yet", "Your address not given yet"} {
+		for _, want := range []string{"Once you have given it", "Your phone number", "Your address"} {
 			if text := servertest.Text(p.Body); !strings.Contains(text, want) {
 				t.Errorf("the consent page does not say %q: %s", want, text)
 			}
@@ -29,7 +29,7 @@ func TestConsentNamesWhatIsNotKnownYet(t *testing.T) {
 		p = browser.Answer(p, url.Values{"decision": {"allow"}})
 		tokens := h.recipes.Redeem(i, r, p)
 		account := servertest.Text(browser.Get(i.Base + h.tenant.Path + "/account").Body)
-		for _, want := range []string{"Your phone number: not given yet", "Your address: not given yet"} {
+		for _, want := range []string{"Once you have given it", "Your phone number", "Your address"} {
 			if !strings.Contains(account, want) {
 				t.Errorf("the account page does not say %q: %s", want, account)
 			}

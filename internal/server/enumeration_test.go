@@ -222,7 +222,17 @@ func TestTimingTellsNothing(t *testing.T) {
 			{"sign-up", func(address string) *servertest.Page {
 				return b.Answer(signUp, url.Values{"identifier": {address}})
 			}},
+			{"password, after its cost was changed", func(address string) *servertest.Page {
+				return b.Answer(asked[address], url.Values{"password": {"not-the-password-of-any"}})
+			}},
 		} {
+			if strings.HasSuffix(step.name, "changed") {
+				settings := h.tenant.Settings
+				settings.Password.MemoryKiB, settings.Password.Time = 14*1024, 10
+				if _, err := i.Tenants.Apply(t.Context(), h.tenant.ID, 0, settings, "test"); err != nil {
+					t.Fatal(err)
+				}
+			}
 			var order []string
 			for _, kind := range kinds {
 				order = append(order, slices.Repeat([]string{kind}, samples)...)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -242,4 +243,126 @@ func (h *house) stored(values map[string]string) map[string]string {
 		h.t.Errorf("only %d columns were looked at", columns)
 	}
 	return found
+}
+
+// SECURITY, items 81, 82: the log tells of each sign-in that failed, with what,
+// why, at which tenant, in which request, and under a keyed hash that is the
+// same for all tries at one address; of no address and of nobody.
+func TestFailedSignInsAreLogged(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []sqldb.Engine{sqldb.SQLite, sqldb.Postgres} {
+		t.Run(string(engine), func(t *testing.T) {
+			log := &journal{}
+			i := servertest.New(t, engine, func(e *server.Environment) {
+				e.Logger = slog.New(slog.NewJSONHandler(log, nil))
+			})
+			h := newHouse(t, i, "thyme", func(s *tenant.Settings) { s.Limits.PasswordPerHour, s.Limits.PasswordTotal = 3, 5 })
+			type failure struct {
+				Msg, Level, Request, Tenant, With, Outcome string
+				Hash                                       string `json:"address_hash"`
+			}
+			failures := func() (all []failure) {
+				for _, line := range strings.Split(strings.TrimSpace(log.String()), "\n") {
+					var f failure
+					if err := json.Unmarshal([]byte(line), &f); err == nil && f.Msg == "a sign-in failed" {
+						all = append(all, f)
+					}
+				}
+				return all
+			}
+			hashes := map[string]string{}
+			// fails sends an answer, and expects one line of it.
+			fails := func(b *servertest.Browser, p *servertest.Page, address, with, outcome string, values url.Values) {
+				t.Helper()
+				before := len(failures())
+				answered := b.Answer(p, values)
+				now := failures()[before:]
+				if len(now) != 1 {
+					t.Errorf("%s, %s: %d lines: %+v", address, values, len(now), now)
+					return
+				}
+				if hashes[address] == "" {
+					hashes[address] = now[0].Hash
+				}
+				want := failure{"a sign-in failed", "INFO", answered.Header.Get("X-Request-Id"), string(h.tenant.ID), with, outcome, hashes[address]}
+				if now[0] != want || want.Hash == "" || want.Request == "" {
+					t.Errorf("%s, %s: the log says %+v, want %+v", address, values, now[0], want)
+				}
+			}
+			for _, address := range []string{anaMail, "who@shop.example"} {
+				b := i.Browser()
+				p := h.passwordPage(b, address)
+				if len(failures()) > 0 && hashes[address] == "" && address == anaMail {
+					t.Error("naming an address is told as a failure")
+				}
+				for range 3 {
+					fails(b, p, address, "password", "password_wrong", url.Values{"password": {"wrong-password-of-mine"}})
+					p = h.passwordPage(b, strings.ToUpper(address)) // another spelling is the same address
+				}
+				fails(b, p, address, "password", "limited", url.Values{"password": {anaPassword}})
+				p = b.Answer(p, url.Values{"choose": {"code"}})
+				fails(b, p, address, "code", "code_wrong", url.Values{"code": {"x"}})
+			}
+			i.Clock.Advance(61 * time.Minute)
+			b := i.Browser()
+			fails(b, h.passwordPage(b, anaMail), anaMail, "password", "paused", url.Values{"password": {anaPassword}})
+			// What is right, for an account that is closed.
+			p, mailed := h.codePage(b, anaMail, true)
+			if err := i.Directory.SetStatus(t.Context(), h.tenant.ID, h.ana, "locked", "test", "test"); err != nil {
+				t.Fatal(err)
+			}
+			fails(b, p, anaMail, "code", "refused", url.Values{"code": {mailed}})
+			if hashes[anaMail] == hashes["who@shop.example"] {
+				t.Error("two addresses have one hash")
+			}
+			if text := strings.ToLower(log.String()); strings.Contains(text, "shop.example") || strings.Contains(text, "cus_") {
+				t.Errorf("the log names somebody:\n%s", log)
+			}
+		})
+	}
+}
+
+// Overload is a warning a second that counts, not a line of error a request.
+func TestOverloadDoesNotFillTheLog(t *testing.T) {
+	log := &journal{}
+	i := servertest.New(t, sqldb.SQLite, func(e *server.Environment) {
+		e.Logger = slog.New(slog.NewJSONHandler(log, nil))
+		e.Config.Hashing.MaxConcurrent, e.Config.Hashing.QueueLength = 1, 1
+	})
+	h := newHouse(t, i, "thyme", func(s *tenant.Settings) { s.Limits.PasswordPerHour = 100 })
+	b := i.Browser()
+	page := h.passwordPage(b, anaMail)
+	var busy atomic.Int64
+	began := time.Now()
+	round := func() {
+		atOnce(24, func(int) {
+			if p, err := b.TryAnswer(page, url.Values{"password": {"not-the-password-of-any"}}); err != nil {
+				t.Error(err)
+			} else if p.Status == http.StatusServiceUnavailable {
+				busy.Add(1)
+			}
+		})
+	}
+	round()
+	i.Clock.Advance(2 * time.Second)
+	round()
+	lines, told := 0, 0
+	for _, line := range strings.Split(strings.TrimSpace(log.String()), "\n") {
+		var record struct {
+			Level  string
+			Status int
+			Away   int `json:"turned_away"`
+		}
+		if err := json.Unmarshal([]byte(line), &record); err != nil || record.Status != http.StatusServiceUnavailable {
+			continue
+		}
+		lines++
+		told += record.Away
+		if record.Level != "WARN" {
+			t.Errorf("the log says %s", line)
+		}
+	}
+	if most := 3 + int(time.Since(began)/time.Second); busy.Load() < 10 || lines < 2 || lines > most || told < 2 || told > int(busy.Load()) {
+		t.Errorf("%d were turned away; %d lines tell of %d", busy.Load(), lines, told)
+	}
 }

@@ -49,6 +49,9 @@ type Environment struct {
 	Clock  clock.Clock
 	Random io.Reader // cryptographically secure
 	Logger *slog.Logger
+	// AdoptKeyStore takes a key store other than the one that the database was
+	// used with, when that is lost for good.
+	AdoptKeyStore bool
 	// Release is the program's, for those who watch it.
 	Release string
 	// Development serves http on loopback with unprefixed cookies, and keeps
@@ -80,6 +83,7 @@ type Server struct {
 	Sessions     *session.Sessions
 	Grants       *grant.Grants
 	Consents     *consent.Consents
+	Words        *notify.Words // of messages
 	Inbox        *notify.Inbox // nil but in development
 	Outbox       *notify.Outbox
 	Journeys     *journey.Engine
@@ -93,6 +97,7 @@ type Server struct {
 	breached *credential.BreachedList
 	metrics  *metrics
 	draining atomic.Bool // whether the program is about to stop
+	shed     sampled     // requests answered with 503
 }
 
 // DatabaseURL is where everything but customers' keys is kept.
@@ -184,20 +189,28 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	}
 
 	// Ground.
-	s.Ring, err = keyring.Open(ctx, keyring.Options{DB: s.DB, Store: s.KeyStore, Root: root, OldRoots: old, Clock: env.Clock, Random: env.Random})
+	s.Log = event.New(event.Options{DB: s.DB, Clock: env.Clock, Random: env.Random, Logger: env.Logger,
+		Bump: func(tx *sqldb.Tx, t id.Tenant, c id.Customer) (int64, error) { return s.Directory.Bump(tx, t, c) }})
+	s.Ring, err = keyring.Open(ctx, keyring.Options{DB: s.DB, Store: s.KeyStore, Root: root, OldRoots: old, AdoptStore: env.AdoptKeyStore, Adopted: s.adopted, Clock: env.Clock, Random: env.Random})
 	if errors.Is(err, keyring.ErrRoot) {
 		return nil, fmt.Errorf("%w. The root key is root_key.file or CARDEA_ROOT_KEY_VALUE; former ones are old_root_keys.files or CARDEA_OLD_ROOT_KEYS_VALUES", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.Log = event.New(event.Options{DB: s.DB, Clock: env.Clock, Random: env.Random, Logger: env.Logger,
-		Bump: func(tx *sqldb.Tx, t id.Tenant, c id.Customer) (int64, error) { return s.Directory.Bump(tx, t, c) }})
 	s.Watch = configversion.New(s.DB, env.Clock, env.Logger)
 	s.Budgets = budget.New(s.DB, env.Clock)
 
 	// Configuration.
-	s.Tenants = tenant.NewStore(tenant.Options{DB: s.DB, Watch: s.Watch, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random})
+	views, err := view.New()
+	if err != nil {
+		return nil, err
+	}
+	if s.Words, err = notify.NewWords(views.Words()); err != nil {
+		return nil, err
+	}
+	s.Tenants = tenant.NewStore(tenant.Options{DB: s.DB, Watch: s.Watch, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random,
+		CheckBrand: func(t *tenant.Tenant) error { return checkBrand(views, s.Words, t) }})
 	s.SigningKeys = signingkey.New(signingkey.Options{DB: s.DB, Ring: s.Ring, Watch: s.Watch, Log: s.Log, Clock: env.Clock, Random: env.Random})
 	s.Applications = application.NewStore(application.Options{DB: s.DB, Watch: s.Watch, Log: s.Log, Clock: env.Clock, Random: env.Random,
 		Development: env.Development,
@@ -224,11 +237,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		Customer: s.holder, Ended: s.sessionsEnded})
 	s.Grants = grant.New(grant.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random, Presence: s.presence, Persists: s.Sessions.Persists})
 	s.Consents = consent.New(consent.Options{DB: s.DB, Log: s.Log})
-	views, err := view.New()
-	if err != nil {
-		return nil, err
-	}
-	if err := s.openOutbox(views); err != nil {
+	if err := s.openOutbox(); err != nil {
 		return nil, err
 	}
 
@@ -237,7 +246,8 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		Checker: s.Checker, Passwords: s.Passwords, Challenges: s.Challenges, Outbox: s.Outbox, Sessions: s.Sessions,
 		Grants: s.Grants, Consents: s.Consents, Clock: env.Clock, Random: env.Random}
 	if s.Journeys, err = journey.New(journey.Options{DB: s.DB, Ring: s.Ring, Budgets: s.Budgets, Log: s.Log, Applications: s.Applications,
-		Devices: steps, Subjects: steps, Facts: steps, Kinds: step.Kinds(steps), Clock: env.Clock, Random: env.Random}); err != nil {
+		Devices: steps, Subjects: steps, Facts: steps, Kinds: step.Kinds(steps), Clock: env.Clock, Random: env.Random,
+		Logger: env.Logger}); err != nil {
 		return nil, err
 	}
 
@@ -253,7 +263,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	resume := map[string]func(http.ResponseWriter, *http.Request, *tenant.Tenant, *journey.Finished){}
 	s.Pages = pages.New(pages.Options{Engine: s.Journeys, Directory: s.Directory, Sessions: s.Sessions, Grants: s.Grants,
 		Applications: s.Applications, Views: views, Jar: jar, Resolver: s.resolver, DB: s.DB, Ring: s.Ring,
-		Clock: env.Clock, Random: env.Random, Logger: env.Logger, Resume: resume})
+		Clock: env.Clock, Random: env.Random, Logger: env.Logger, Resume: resume, BrandAsset: s.Tenants.BrandAsset})
 	s.OAuth = oauth.New(oauth.Options{DB: s.DB, Ring: s.Ring, Applications: s.Applications, Directory: s.Directory, Sessions: s.Sessions,
 		Grants: s.Grants, SigningKeys: s.SigningKeys, Interaction: interaction{s.Pages}, Jar: jar, Resolver: s.resolver,
 		Failures: s.failures, Clock: env.Clock, Random: env.Random, Logger: env.Logger})
@@ -306,11 +316,8 @@ func (s *Server) openStores(ctx context.Context) error {
 
 // openOutbox chooses how messages leave: into the inbox in development, else
 // by SMTP, else not at all, which every message then says when it is given up.
-func (s *Server) openOutbox(views *view.Views) error {
-	words, err := notify.NewWords(views.Words())
-	if err != nil {
-		return err
-	}
+func (s *Server) openOutbox() error {
+	var err error
 	var transport notify.Transport = unconfigured{}
 	smtp := s.Config.SMTP
 	switch {
@@ -324,7 +331,7 @@ func (s *Server) openOutbox(views *view.Views) error {
 			return fmt.Errorf("smtp: %w", err)
 		}
 	}
-	s.Outbox, err = notify.New(notify.Options{DB: s.DB, Ring: s.Ring, Brands: s.mailBrand, Transport: transport, Words: words,
+	s.Outbox, err = notify.New(notify.Options{DB: s.DB, Ring: s.Ring, Brands: s.mailBrand, Transport: transport, Words: s.Words,
 		Random: s.Random, Logger: s.Logger})
 	return err
 }

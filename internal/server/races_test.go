@@ -263,9 +263,9 @@ func TestTwoNodesNeverEvaluateMoreGuessesThanTheBudget(t *testing.T) {
 				nodes[0].Clock.Advance(61 * time.Minute)
 			}
 		}
-		// Of the 40 of strangers 17 could have been right: 8 of the 25 are kept for
+		// Of the 40 of strangers 18 could have been right: 7 of the 25 are kept for
 		// the customer's own browsers and to mark that. From then on none is.
-		if n := h.count(`SELECT MAX(total) FROM budget WHERE tenant = $1`, h.tenant.ID); n != 18 {
+		if n := h.count(`SELECT MAX(total) FROM budget WHERE tenant = $1`, h.tenant.ID); n != 19 {
 			t.Errorf("%d guesses in a row are counted", n)
 		}
 		stranger := h.Browser()

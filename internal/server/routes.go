@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/id"
@@ -141,19 +142,49 @@ func (s *Server) outermost(next http.Handler) http.Handler {
 		}
 		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 		recovered.ServeHTTP(recorder, r)
-		if s.Logger.Enabled(r.Context(), slog.LevelDebug) || recorder.status >= 500 {
-			level := slog.LevelDebug
-			if recorder.status >= 500 {
-				level = slog.LevelError
+		level, more := slog.LevelDebug, slog.Attr{}
+		switch {
+		case recorder.status == http.StatusServiceUnavailable:
+			// Overload is no fault, and must not fill the log as well.
+			if count, due := s.shed.note(s.Clock.Now()); due {
+				level, more = slog.LevelWarn, slog.Int64("turned_away", count)
 			}
+		case recorder.status >= 500:
+			level = slog.LevelError
+		}
+		if s.Logger.Enabled(r.Context(), level) {
 			attrs := []slog.Attr{slog.String("method", r.Method), slog.String("path", r.URL.Path),
 				slog.Int("status", recorder.status), slog.Duration("took", time.Since(began))}
 			if fault := id.FaultOf(r.Context()); fault != "" {
 				attrs = append(attrs, slog.String("fault", string(fault)))
 			}
+			if more.Key != "" {
+				attrs = append(attrs, more)
+			}
 			s.Logger.LogAttrs(r.Context(), level, "request", attrs...)
 		}
 	})
+}
+
+// sampled thins out a line of the log that many requests would write: it is due
+// once a second, and then stands for all since the last.
+type sampled struct {
+	mu    sync.Mutex
+	last  time.Time
+	count int64
+}
+
+// note counts one, and says whether the line is due and for how many.
+func (s *sampled) note(now time.Time) (int64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count++
+	if since := now.Sub(s.last); since >= 0 && since < time.Second { // a clock that went back does not silence it
+		return 0, false
+	}
+	count := s.count
+	s.last, s.count = now, 0
+	return count, true
 }
 
 // statusRecorder remembers the status of a response.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -43,6 +44,9 @@ func (s *Server) tasks() []task {
 		{"delete what has expired", s.every(sweepEvery, s.sweep)},
 		{"prepare the event log", s.every(24*time.Hour, s.Log.Maintain)},
 		{"delete orphaned keys", s.every(time.Hour, s.sweepOrphans)},
+	}
+	if s.Config.EventRetention > 0 {
+		tasks = append(tasks, task{"delete old events", s.every(time.Hour, s.deleteOldEvents)})
 	}
 	if !s.Development {
 		tasks = append(tasks, task{"warn of tenants' settings", once(s.warnOfTenants)})
@@ -114,6 +118,17 @@ func (s *Server) rewrap(ctx context.Context) error {
 	}
 }
 
+// deleteOldEvents deletes the events that are older than they are to be kept.
+func (s *Server) deleteOldEvents(ctx context.Context) error {
+	before := s.Clock.Now().Add(-s.Config.EventRetention)
+	for ctx.Err() == nil {
+		if n, err := s.Log.DeleteBefore(ctx, before, sweepBatch); err != nil || n == 0 {
+			return err
+		}
+	}
+	return nil
+}
+
 // sweep deletes what has expired, in small batches so that nobody waits.
 func (s *Server) sweep(ctx context.Context) error {
 	sweeps := []func(context.Context, int) (int, error){
@@ -151,7 +166,8 @@ func (s *Server) SocketPath() string {
 // the grace, and stops. Admin, where it is given, is served on the socket.
 // Ready is called once the server answers, with the address it listens on.
 func (s *Server) Run(ctx context.Context, admin http.Handler, ready func(net.Addr)) error {
-	ballast = make([]byte, ballastBytes)
+	ballast := make([]byte, ballastBytes)
+	defer runtime.KeepAlive(ballast)
 	c := s.Config
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {

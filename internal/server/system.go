@@ -4,9 +4,27 @@ import (
 	"context"
 	"errors"
 
+	"github.com/cardea-id/cardea/internal/event"
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
+
+// adopted tells, as part of tx, that another key store was taken.
+func (s *Server) adopted(tx *sqldb.Tx) error {
+	return s.Log.Append(tx, event.Event{Tenant: id.SystemTenant, Type: "installation.keystore.adopted", Actor: operatorActor})
+}
+
+// NoteRestore tells that a backup was put back. The restore ends after it, and
+// one that was interrupted can only be run again.
+func (s *Server) NoteRestore(ctx context.Context) error {
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		return s.Log.Append(tx, event.Event{Tenant: id.SystemTenant, Type: "installation.restored", Actor: operatorActor})
+	})
+}
+
+// operatorActor is who may run the commands of this machine.
+const operatorActor = "operator"
 
 // ensureSystemTenant makes the built-in tenant whose customers are the
 // operators, unless it is there. It has an origin of its own. Nobody signs up

@@ -2,10 +2,7 @@ package server
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
-	"net/mail"
 
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
@@ -52,29 +49,7 @@ func (s *Server) mailBrand(ctx context.Context, t id.Tenant, _ id.Brand) (notify
 	if err != nil {
 		return notify.Brand{}, err
 	}
-	brand := notify.Brand{
-		Name: found.Brand.Name, FromName: found.Settings.Mail.FromName, From: found.Settings.Mail.FromAddress, AccountURL: found.URL("/account"),
-	}
-	var theme struct {
-		Light struct{ Accent, OnAccent string }
-	}
-	if err := json.Unmarshal(found.Brand.Theme, &theme); err == nil {
-		brand.Accent, brand.OnAccent = theme.Light.Accent, theme.Light.OnAccent
-	}
-	if brand.From == "" && s.Config.SMTP.From != "" {
-		sender, err := mail.ParseAddress(s.Config.SMTP.From)
-		if err != nil {
-			return notify.Brand{}, fmt.Errorf("smtp.from: %w", err)
-		}
-		brand.From = sender.Address
-		if brand.FromName == "" {
-			brand.FromName = sender.Name
-		}
-	}
-	if brand.From == "" && s.Development {
-		brand.From = "no-reply@" + found.Slug + ".example"
-	}
-	return brand, nil
+	return s.brandOfMail(ctx, found)
 }
 
 // interaction lets the protocol endpoints ask customers by the hosted pages,

@@ -207,7 +207,7 @@ func Defaults() Settings {
 		Identifiers: []DeclaredIdentifier{},
 		Region:      "GB",
 		Terms:       Terms{Documents: []Document{}},
-		Languages:   []string{"en", "ar"},
+		Languages:   []string{"en", "de", "ar"},
 		Tokens: Tokens{
 			Access: Duration(10 * time.Minute), ID: Duration(10 * time.Minute), Code: Duration(time.Minute),
 			RefreshIdle: Duration(30 * 24 * time.Hour), RefreshAbsolute: Duration(365 * 24 * time.Hour),

@@ -56,17 +56,11 @@ type Tenant struct {
 	Authority string // the host of the issuer, with its port where that is not the scheme's own
 	Suspended bool
 	Settings  Settings
+	Former    *Former                              // what hashes cost before; nil where that was never changed
 	Schema    *ProfileSchema                       // the compiled Settings.Profile
 	Rules     map[identifier.Kind]*identifier.Rule // how Settings.Identifiers are read
 	Brand     Brand
 	Revision  int64
-}
-
-// Brand is a look and its words. A tenant has one; more come later.
-type Brand struct {
-	ID    id.Brand
-	Name  string
-	Theme json.RawMessage // the tokens of the hosted pages; "" for the default theme
 }
 
 // URL returns the absolute address of path within the tenant. It is built from
@@ -94,16 +88,23 @@ type Options struct {
 	Log    *event.Log
 	Clock  clock.Clock
 	Random io.Reader
+	// CheckBrand tells what is wrong with a tenant's brand in the eyes of those
+	// who draw its pages and write its messages; nil asks nobody.
+	CheckBrand func(*Tenant) error
 }
 
 // Store reads and changes tenants.
 type Store struct {
 	Options
-	cache *configversion.Cache[string, *Tenant] // by "id:…", "slug:…", "host:…"
+	cache  *configversion.Cache[string, *Tenant] // by "id:…", "slug:…", "host:…"
+	assets *configversion.Cache[string, []byte]  // by brand and name
 }
 
 // cacheSize is how many look-ups of tenants a node remembers.
 const cacheSize = 4096
+
+// assetCacheSize is how many files of brands a node keeps: 8 MiB at the most.
+const assetCacheSize = 32
 
 // NewStore returns the store of tenants.
 func NewStore(o Options) *Store {
@@ -112,6 +113,9 @@ func NewStore(o Options) *Store {
 		if c.Kind == "tenant" {
 			clear() // a change of a tenant is rare, and it is cached under three names
 		}
+	})
+	s.assets = configversion.NewCache[string, []byte](o.Watch, assetCacheSize, func(configversion.Change, func(string), func()) {
+		// a name is made of its bytes' hash: what is under it never changes
 	})
 	return s
 }
@@ -205,8 +209,16 @@ func (s *Store) Apply(ctx context.Context, tenant id.Tenant, revision int64, set
 		return nil, fmt.Errorf("write the settings: %w", err)
 	}
 	return s.change(ctx, tenant, func(tx *sqldb.Tx) error {
-		changed, err := tx.Exec(`UPDATE tenant SET settings = $3, revision = revision + 1, updated_at = $4
-			WHERE tenant = $1 AND (revision = $2 OR $2 = 0)`, tenant, revision, string(text), tx.Now())
+		var was, former string
+		if err := tx.QueryRow(`SELECT settings, former FROM tenant WHERE tenant = $1`, tenant).Scan(&was, &former); err != nil {
+			return fmt.Errorf("read the settings: %w", err)
+		}
+		former, err := formerOf(former, was, settings.Password, tx.Now())
+		if err != nil {
+			return err
+		}
+		changed, err := tx.Exec(`UPDATE tenant SET settings = $3, former = $5, revision = revision + 1, updated_at = $4
+			WHERE tenant = $1 AND (revision = $2 OR $2 = 0)`, tenant, revision, string(text), tx.Now(), former)
 		if err != nil {
 			return fmt.Errorf("store the settings: %w", err)
 		}
@@ -214,16 +226,6 @@ func (s *Store) Apply(ctx context.Context, tenant id.Tenant, revision int64, set
 			return ErrChanged
 		}
 		return s.Log.Append(tx, event.Event{Tenant: tenant, Type: "tenant.settings.applied", Actor: actor(by)})
-	})
-}
-
-// SetTheme replaces the tokens of a tenant's brand.
-func (s *Store) SetTheme(ctx context.Context, tenant id.Tenant, theme json.RawMessage, by string) (*Tenant, error) {
-	return s.change(ctx, tenant, func(tx *sqldb.Tx) error {
-		if _, err := tx.Exec(`UPDATE brand SET theme = $2, revision = revision + 1 WHERE tenant = $1`, tenant, string(theme)); err != nil {
-			return fmt.Errorf("store the theme: %w", err)
-		}
-		return s.Log.Append(tx, event.Event{Tenant: tenant, Type: "brand.theme.applied", Actor: actor(by)})
 	})
 }
 
@@ -314,7 +316,7 @@ func (s *Store) cached(ctx context.Context, key, where, value string) (*Tenant, 
 	return t, nil
 }
 
-const selectTenant = `SELECT t.tenant, t.slug, t.name, t.issuer, t.host, t.suspended, t.settings, t.revision, b.brand, b.name, b.theme
+const selectTenant = `SELECT t.tenant, t.slug, t.name, t.issuer, t.host, t.suspended, t.settings, t.former, t.revision, b.brand, b.name, b.revision, b.theme, b.document, b.assets
 	FROM tenant t JOIN brand b ON b.tenant = t.tenant `
 
 func (s *Store) read(ctx context.Context, where, value string) (*Tenant, error) {
@@ -341,14 +343,18 @@ func (s *Store) List(ctx context.Context, after id.Tenant, limit int) ([]*Tenant
 
 func scan(row sqldb.Scanner) (*Tenant, error) {
 	var t Tenant
-	var settings, theme string
-	err := row.Scan(&t.ID, &t.Slug, &t.Name, &t.Issuer, &t.Host, &t.Suspended, &settings, &t.Revision, &t.Brand.ID, &t.Brand.Name, &theme)
+	var settings, former, theme, document, assets string
+	err := row.Scan(&t.ID, &t.Slug, &t.Name, &t.Issuer, &t.Host, &t.Suspended, &settings, &former, &t.Revision, &t.Brand.ID, &t.Brand.Name, &t.Brand.Revision,
+		&theme, &document, &assets)
 	if err != nil {
 		return nil, fmt.Errorf("read the tenant: %w", err)
 	}
 	t.Settings = Defaults()
 	if err := json.Unmarshal([]byte(settings), &t.Settings); err != nil {
 		return nil, fmt.Errorf("the stored settings of %s are not understood: %w", t.ID, err)
+	}
+	if t.Former, err = readFormer(former); err != nil {
+		return nil, fmt.Errorf("the stored settings of %s: %w", t.ID, err)
 	}
 	if t.Schema, err = CompileProfile(t.Settings.Profile); err != nil {
 		return nil, fmt.Errorf("the stored settings of %s: %w", t.ID, err)
@@ -359,7 +365,9 @@ func scan(row sqldb.Scanner) (*Tenant, error) {
 			return nil, fmt.Errorf("the stored settings of %s: %w", t.ID, err)
 		}
 	}
-	t.Brand.Theme = json.RawMessage(theme)
+	if err := t.Brand.read(theme, document, assets); err != nil {
+		return nil, err
+	}
 	_, t.Authority, _ = strings.Cut(t.Issuer, "://")
 	if t.Host == "" {
 		t.Path = "/t/" + t.Slug

@@ -207,7 +207,8 @@ func (w *World) wire(t testing.TB) {
 // Options are what the node's engine is made of, for an engine of a test's own.
 func (w *World) Options() journey.Options {
 	return journey.Options{DB: w.DB, Ring: w.Ring, Budgets: w.Budgets, Log: w.Log, Applications: w.Applications,
-		Devices: w.Capabilities, Subjects: w.Capabilities, Facts: w.Capabilities, Kinds: w.Kinds, Clock: w.Fake, Random: rand.Reader}
+		Devices: w.Capabilities, Subjects: w.Capabilities, Facts: w.Capabilities, Kinds: w.Kinds, Clock: w.Fake, Random: rand.Reader,
+		Logger: slog.New(slog.DiscardHandler)}
 }
 
 // nowhere sends nothing: tests read the outbox.

@@ -66,13 +66,13 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 		return journey.Result{}, err
 	}
 	asker := credential.Asker{Tenant: run.Tenant.ID, Known: run.Device != ""}
-	params := paramsOf(run.Tenant)
+	dummy := params(run.Tenant.CostOf(run.Handle(), run.Now))
 	if !stored.Exists() {
-		return wrong, p.Hasher.VerifyDummy(ctx, asker, params, typed)
+		return wrong, p.Hasher.VerifyDummy(ctx, asker, dummy, typed)
 	}
 	key, err := p.Directory.Key(ctx, run.Tenant.ID, run.State.Customer)
 	if errors.Is(err, customer.ErrErased) {
-		return wrong, p.Hasher.VerifyDummy(ctx, asker, params, typed)
+		return wrong, p.Hasher.VerifyDummy(ctx, asker, dummy, typed)
 	}
 	if err != nil {
 		return journey.Result{}, err
@@ -96,7 +96,7 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 		run.State.Proofs, run.State.Epoch = nil, 0
 		return wrong, nil
 	}
-	if credential.NeedsRehash(hash, params) {
+	if credential.NeedsRehash(hash, paramsOf(run.Tenant)) {
 		if err := p.rehash(ctx, run, key, stored, asker, typed); err != nil {
 			return journey.Result{}, err
 		}
@@ -120,8 +120,9 @@ func (p Password) rehash(ctx context.Context, run *journey.Run, key *keyring.Cus
 	})
 }
 
-func paramsOf(t *tenant.Tenant) credential.Params {
-	p := t.Settings.Password
+func paramsOf(t *tenant.Tenant) credential.Params { return params(t.Settings.Password) }
+
+func params(p tenant.Password) credential.Params {
 	return credential.Params{MemoryKiB: p.MemoryKiB, Time: p.Time, Parallelism: p.Parallelism}
 }
 

@@ -28,6 +28,8 @@ type assets struct {
 	byName map[string]Asset  // "cardea.0123456789abcdef.js"
 	hashed map[string]string // "cardea.js" → "cardea.0123456789abcdef.js"
 	style  []byte            // the stylesheet without a brand's tokens
+
+	backdrop []byte // what it has more where a brand has a background
 }
 
 var contentTypes = map[string]string{
@@ -47,8 +49,12 @@ func readAssets() (assets, error) {
 		if err != nil {
 			return a, fmt.Errorf("view: %w", err)
 		}
-		if entry.Name() == "cardea.css" {
+		switch entry.Name() {
+		case "cardea.css":
 			a.style = body
+			continue
+		case "backdrop.css":
+			a.backdrop = body
 			continue
 		}
 		name, asset := hashed(entry.Name(), body)

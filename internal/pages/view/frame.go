@@ -2,6 +2,7 @@ package view
 
 import (
 	"html/template"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -190,6 +191,11 @@ func (f *frame) ShareLabel(s Share) template.HTML {
 		s.Label = Literal(s.Name)
 	}
 	return f.Say(s.Label)
+}
+
+// Later are the shares that the customer has not given yet.
+func (f *frame) Later(shares []Share) []Share {
+	return slices.DeleteFunc(slices.Clone(shares), func(s Share) bool { return !s.Asked })
 }
 
 // Device names where a session is: "Firefox on Windows".

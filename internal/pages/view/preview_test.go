@@ -30,7 +30,9 @@ func TestPreview(t *testing.T) {
 	}
 	for brand, theme := range map[string]Theme{"olive": v.OliveAndThyme(), "cardea": v.Cardea()} {
 		look := newLook(t, v, theme)
-		write(look.asset.Body, "assets", look.name)
+		for name, asset := range look.assets {
+			write(asset.Body, "assets", name)
+		}
 		for _, lang := range v.Words().Languages() {
 			for name, page := range samples(plain) {
 				page.Lang, page.Look = lang, look

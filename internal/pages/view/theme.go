@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/cardea-id/cardea/internal/i18n"
 )
 
 // Theme is a brand's look. Everything in it is checked by Views.Look: what a
@@ -76,46 +78,88 @@ var ErrTheme = errors.New("the theme cannot be used")
 type Look struct {
 	Theme      Theme
 	Stylesheet string // its address
-	name       string
-	asset      Asset
+	OwnSheet   string // the address of the brand's own CSS; "" for none
+	dress      Dress
+	words      map[string]*i18n.Localizer // of the languages in which the brand has words of its own
+	assets     map[string]Asset           // the stylesheets, by name
 }
 
 // Look checks a theme and makes its stylesheet: the tokens and the shared
 // rules in one file, so that a page waits for one request. Callers keep the
 // result for as long as they keep the theme.
-func (v *Views) Look(t Theme) (*Look, error) {
-	tokens, err := t.CSS()
+func (v *Views) Look(t Theme) (*Look, error) { return v.Dressed(t, Dress{}) }
+
+// Dressed is Look for a brand that has more than a theme.
+func (v *Views) Dressed(t Theme, d Dress) (*Look, error) {
+	tokens, err := t.css(d)
 	if err != nil {
 		return nil, err
 	}
-	l := &Look{Theme: t}
-	l.name, l.asset = hashed("cardea.css", append([]byte(tokens), v.assets.style...))
-	l.Stylesheet = AssetPath + l.name
+	l := &Look{Theme: t, dress: d, words: map[string]*i18n.Localizer{}, assets: map[string]Asset{}}
+	sheet := append([]byte(tokens), v.assets.style...)
+	if d.Backdrop.URL != "" {
+		sheet = append(sheet, v.assets.backdrop...)
+	}
+	l.Stylesheet = l.keep("cardea.css", sheet)
+	if d.CSS != "" {
+		l.OwnSheet = l.keep("brand.css", []byte(d.CSS))
+	}
+	for lang, texts := range d.Texts {
+		l.words[lang] = v.words.Localizer(lang).With(texts)
+	}
 	return l, nil
 }
 
-// Asset returns the look's stylesheet if it is what is served at AssetPath +
-// name.
-func (l *Look) Asset(name string) (Asset, bool) { return l.asset, name == l.name }
+func (l *Look) keep(name string, body []byte) (address string) {
+	name, asset := hashed(name, body)
+	l.assets[name] = asset
+	return AssetPath + name
+}
+
+// Asset returns one of the look's stylesheets, if it is what is served at
+// AssetPath + name.
+func (l *Look) Asset(name string) (Asset, bool) {
+	asset, ok := l.assets[name]
+	return asset, ok
+}
+
+// Localizer is the language's own, with the brand's words where it has some.
+func (v *Views) Localizer(l *Look, lang string) *i18n.Localizer {
+	if own, ok := l.words[lang]; ok {
+		return own
+	}
+	return v.words.Localizer(lang)
+}
 
 // CSS writes the theme's tokens as custom properties, or says everything that
 // is wrong with the theme. The same theme always gives the same text.
-func (t Theme) CSS() (string, error) {
+func (t Theme) CSS() (string, error) { return t.css(Dress{}) }
+
+func (t Theme) css(d Dress) (string, error) {
 	if err := t.check(); err != nil {
 		return "", err
 	}
 	var b strings.Builder
+	text, heading := d.faces(&b, fonts[t.Text], fonts[t.Heading])
 	scheme := "light"
 	if t.Dark != nil {
 		scheme = "light dark"
 	}
-	fmt.Fprintf(&b, ":root{color-scheme:%s;--font:%s;--font-heading:%s;--radius:%dpx;%s", scheme, fonts[t.Text], fonts[t.Heading], t.Radius, t.Light.properties())
+	fmt.Fprintf(&b, ":root{color-scheme:%s;--font:%s;--font-heading:%s;--radius:%dpx;%s", scheme, text, heading, t.Radius, t.Light.properties())
 	if t.Art.URL != "" {
 		fmt.Fprintf(&b, ";--art:url(%q)", t.Art.URL)
+	}
+	if d.Backdrop.URL != "" {
+		fmt.Fprintf(&b, ";--backdrop:url(%q)", d.Backdrop.URL)
 	}
 	b.WriteString("}\n")
 	if t.Dark != nil {
 		fmt.Fprintf(&b, "@media (prefers-color-scheme:dark){:root{%s", t.Dark.properties())
+		if d.Backdrop.DarkURL != "" {
+			fmt.Fprintf(&b, ";--backdrop:url(%q)", d.Backdrop.DarkURL)
+		} else if d.Backdrop.URL != "" {
+			b.WriteString(";--backdrop-filter:brightness(.7)") // a bright picture beside a dark page blinds
+		}
 		if t.Art.DarkURL != "" {
 			fmt.Fprintf(&b, ";--art:url(%q)", t.Art.DarkURL)
 		}

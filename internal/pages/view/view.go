@@ -130,7 +130,7 @@ func (v *Views) Render(w io.Writer, p Page) error {
 	if !ok {
 		return fmt.Errorf("%w: no page %q", errPage, name)
 	}
-	f := &frame{Page: p, name: name, l: v.words.Localizer(p.Lang), assets: v.assets}
+	f := &frame{Page: p, name: name, l: v.Localizer(p.Look, p.Lang), assets: v.assets}
 	f.Languages = slices.DeleteFunc(slices.Clone(p.Languages), func(lang string) bool { return lang == f.l.Lang() })
 	var out bytes.Buffer
 	if err := t.ExecuteTemplate(&out, "layout", f); err != nil {

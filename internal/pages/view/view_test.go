@@ -40,7 +40,7 @@ func TestEveryPageInEveryLanguage(t *testing.T) {
 			t.Run(lang+"/"+name, func(t *testing.T) {
 				page.Lang, page.Look = lang, look
 				html := render(t, v, page)
-				dir := map[string]string{"en": "ltr", "ar": "rtl"}[lang]
+				dir := map[string]string{"en": "ltr", "de": "ltr", "ar": "rtl"}[lang]
 				if !strings.Contains(html, `<html lang="`+lang+`" dir="`+dir+`">`) {
 					t.Error("language and direction are not said")
 				}
@@ -151,7 +151,7 @@ func TestCodePageDoesNotTellWhetherThereIsAnAccount(t *testing.T) {
 	v := newViews(t)
 	for _, lang := range v.Words().Languages() {
 		text := v.Words().Localizer(lang).Text("code.lead_signin", nil)
-		if !strings.HasPrefix(text, map[string]string{"en": "If there's an account", "ar": "إذا كان هناك حساب"}[lang]) {
+		if !strings.HasPrefix(text, map[string]string{"en": "If there's an account", "de": "Falls es ein Konto", "ar": "إذا كان هناك حساب"}[lang]) {
 			t.Errorf("%s: %q", lang, text)
 		}
 	}
@@ -298,7 +298,7 @@ func TestPagesAreSmall(t *testing.T) {
 	for name, page := range samples(plain) {
 		for _, lang := range v.Words().Languages() {
 			page.Look, page.Lang = look, lang
-			if sum := len(render(t, v, page)) + len(look.asset.Body) + script; sum > 30_000 {
+			if sum := len(render(t, v, page)) + len(look.assets[strings.TrimPrefix(look.Stylesheet, AssetPath)].Body) + script; sum > 30_000 {
 				t.Errorf("%s, %s: page, stylesheet and script are %d bytes", lang, name, sum)
 			}
 		}
