@@ -75,7 +75,7 @@ func TestDiscoverySaysWhatIsSo(t *testing.T) {
 		"introspection_endpoint_auth_methods_supported": {"client_secret_basic", "client_secret_post"},
 		"revocation_endpoint_auth_methods_supported":    {"client_secret_basic", "client_secret_post", "none"},
 		"prompt_values_supported":                       {"none", "login", "consent", "select_account", "create"},
-		"ui_locales_supported":                          {"en", "ar"},
+		"ui_locales_supported":                          {"en", "de", "ar"},
 		"acr_values_supported":                          {"urn:cardea:acr:1fa"},
 		"scopes_supported":                              {"openid", "offline_access", "address", "email", "phone", "profile"},
 		"claim_types_supported":                         {"normal"},
@@ -141,7 +141,7 @@ func jsonOf(t *testing.T, value any) string {
 func TestDiscoveryFollowsTheSettings(t *testing.T) {
 	t.Parallel()
 	i := servertest.New(t, sqldb.SQLite)
-	closed := i.Tenant("thyme", func(s *tenant.Settings) { s.Languages, s.SignUp.Enabled = []string{"de", "ar", "en-GB"}, false })
+	closed := i.Tenant("thyme", func(s *tenant.Settings) { s.Languages, s.SignUp.Enabled = []string{"fr", "ar", "en-GB"}, false })
 	document := discovery(t, closed.Issuer+"/.well-known/openid-configuration")
 	if got := texts(document["ui_locales_supported"]); !slices.Equal(got, []string{"ar", "en"}) {
 		t.Errorf("ui_locales_supported is %v", got)
@@ -149,7 +149,7 @@ func TestDiscoveryFollowsTheSettings(t *testing.T) {
 	if got := texts(document["prompt_values_supported"]); slices.Contains(got, "create") || !slices.Contains(got, "login") {
 		t.Errorf("prompt_values_supported is %v", got)
 	}
-	foreign := i.Tenant("rosmarin", func(s *tenant.Settings) { s.Languages = []string{"de"} })
+	foreign := i.Tenant("rosmarin", func(s *tenant.Settings) { s.Languages = []string{"fr"} })
 	if got := texts(discovery(t, foreign.Issuer+"/.well-known/openid-configuration")["ui_locales_supported"]); !slices.Equal(got, []string{"en"}) {
 		t.Errorf("ui_locales_supported is %v where pages are in English", got)
 	}
