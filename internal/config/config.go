@@ -123,6 +123,6 @@ type Limits struct {
 type Rate struct {
 	FormsPerSecond    int `yaml:"forms_per_second" default:"10" min:"0" max:"100000" doc:"Forms that one network may post to the hosted pages a second. 0 means no limit."`
 	FormsBurst        int `yaml:"forms_burst" default:"100" min:"1" max:"1000000" doc:"Forms that it may post at once, after a rest."`
-	FailuresPerSecond int `yaml:"failures_per_second" default:"5" min:"0" max:"100000" doc:"Failed client authentications of one network a second, after which it is refused at the token, introspection and revocation endpoints. 0 means no limit."`
+	FailuresPerSecond int `yaml:"failures_per_second" default:"5" min:"0" max:"100000" doc:"Failed client authentications of one network with one application a second, after which that application is refused to it at the token, introspection and revocation endpoints. 0 means no limit."`
 	FailuresBurst     int `yaml:"failures_burst" default:"50" min:"1" max:"1000000" doc:"Failures that it may have at once, after a rest."`
 }

@@ -65,7 +65,6 @@ var checks = []check{
 	{"parameters are there once", atAuthorize | atToken | atIntrospect | atRevoke, (*Provider).checkParameters},
 	{"the application is known", atAuthorize, (*Provider).checkApplication},
 	{"the redirect URI is registered", atAuthorize, (*Provider).checkRedirectURI},
-	{"the network has not failed too often", atToken | atIntrospect | atRevoke, (*Provider).checkFailures},
 	{"the application proves itself", atToken | atIntrospect | atRevoke, (*Provider).checkClientAuthentication},
 	{"the application keeps a secret", atIntrospect, (*Provider).checkConfidential},
 	{"the application may use codes", atAuthorize, (*Provider).checkCodeGrant},

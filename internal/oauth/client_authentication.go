@@ -12,56 +12,58 @@ import (
 	"github.com/cardea-id/cardea/internal/ratelimit"
 )
 
-// checkFailures refuses a network that has failed to prove itself too often,
-// before anything is looked up or compared: a right secret is refused too, or
-// the limit would limit no guesses. Requests in flight at once may all be
-// looked at. Nothing is counted here, so that applications that prove
-// themselves cost nothing.
-func (p *Provider) checkFailures(x *exchange) error {
-	verdict := p.Failures.Check(func() string { return ratelimit.AddressKey(x.address) })
-	if verdict.Allowed {
-		return nil
-	}
-	return &fault{status: http.StatusTooManyRequests, code: codeTemporarilyUnavailable, retry: verdict.RetryAfter,
-		description: "Too many requests from this network did not prove which application they are from. Wait as long as Retry-After says, and see that the client_id and the secret are right."}
-}
-
-// checkClientAuthentication has an application prove itself, and counts where
-// that fails.
-func (p *Provider) checkClientAuthentication(x *exchange) error {
-	err := p.authenticateClient(x)
-	var f *fault
-	if errors.As(err, &f) && f.code == codeInvalidClient {
-		p.Failures.Allow(ratelimit.AddressKey(x.address))
-	}
-	return err
-}
-
-// authenticateClient finds the application of a request and has it
+// checkClientAuthentication finds the application of a request and has it
 // prove itself by the one method that it registered (RFC 6749, section 2.3):
 // none, client_secret_basic or client_secret_post. Whatever is wrong, the
 // answer is the same.
-func (p *Provider) authenticateClient(x *exchange) error {
-	presented, err := presentedBy(x)
+//
+// A network that failed too often with an application is refused for that
+// application before anything is compared: a right secret too, or no guesses
+// were limited. Others of the network go on, whose neighbour has a wrong
+// secret; all that name no application share one count. Requests in flight at
+// once may all be looked at. Only failures are counted, so that applications
+// that prove themselves cost nothing.
+func (p *Provider) checkClientAuthentication(x *exchange) error {
+	failures := p.Failures
+	key := func() string { return ratelimit.AddressKey(x.address) }
+	presented, errPresented := presentedBy(x)
+	var app *application.Application
+	if errPresented == nil {
+		found, err := p.Applications.Get(x.ctx, x.tenant.ID, id.Application(presented.id))
+		if err != nil && !errors.Is(err, application.ErrNotFound) {
+			return err
+		}
+		if err == nil {
+			app = found
+			if app.Public() {
+				failures = nil // it has no secret that could be guessed
+			}
+			key = func() string { return ratelimit.AddressKey(x.address) + " " + string(app.ID) }
+		}
+	}
+	if verdict := failures.Check(key); !verdict.Allowed {
+		return &fault{status: http.StatusTooManyRequests, code: codeTemporarilyUnavailable, retry: verdict.RetryAfter,
+			description: "Too many requests from this network did not prove that they are from this application. Wait as long as Retry-After says, and see that the client_id and the secret are right."}
+	}
+	err := errPresented
+	if err == nil && !proves(app, presented) {
+		err = refuseClient("The application is unknown, is disabled, or did not prove itself by the method that it registered.")
+	}
 	if err != nil {
+		var f *fault
+		if errors.As(err, &f) && f.code == codeInvalidClient {
+			failures.Allow(key())
+		}
 		return err
-	}
-	wrong := refuseClient("The application is unknown, is disabled, or did not prove itself by the method that it registered.")
-	app, err := p.Applications.Get(x.ctx, x.tenant.ID, id.Application(presented.id))
-	if errors.Is(err, application.ErrNotFound) {
-		return wrong
-	}
-	if err != nil {
-		return err
-	}
-	if app.Disabled || presented.method != app.AuthMethod {
-		return wrong
-	}
-	if !app.Public() && !app.CheckSecret(presented.secret) {
-		return wrong
 	}
 	x.app, x.authenticated = app, !app.Public()
 	return nil
+}
+
+// proves tells whether what was presented proves the application, which is nil
+// when it is unknown.
+func proves(app *application.Application, presented presentation) bool {
+	return app != nil && !app.Disabled && presented.method == app.AuthMethod && (app.Public() || app.CheckSecret(presented.secret))
 }
 
 // presentation is how an application says who it is.

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/config"
+	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/server"
 	"github.com/cardea-id/cardea/internal/server/servertest"
 	"github.com/cardea-id/cardea/internal/tenant"
@@ -153,8 +155,8 @@ func TestForeignFormsAreNotCounted(t *testing.T) {
 	}, slow)
 }
 
-// An application that does not prove itself is refused by its network, one
-// that does is never counted.
+// An application that does not prove itself is refused to its network, one that
+// does is never counted, and has nothing of a neighbour's wrong secret.
 func TestFailedClientsOfOneNetworkAreLimited(t *testing.T) {
 	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
@@ -162,7 +164,10 @@ func TestFailedClientsOfOneNetworkAreLimited(t *testing.T) {
 		service := i.Application(h.tenant, func(s *application.Settings) {
 			s.Name, s.Kind, s.RedirectURIs, s.PostLogoutURIs = "Stock", application.Machine, nil, nil
 		})
-		ask := func(path, secret, from string) answer {
+		neighbour := i.Application(h.tenant, func(s *application.Settings) {
+			s.Name, s.Kind, s.RedirectURIs, s.PostLogoutURIs = "Till", application.Machine, nil, nil
+		})
+		askAs := func(service *servertest.App, path, secret, from string) answer {
 			form := url.Values{"grant_type": {"client_credentials"}, "token": {"x"}, "client_id": {string(service.ID)}, "client_secret": {secret}}
 			header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "X-Forwarded-For": {from}}
 			if service.AuthMethod == application.AuthBasic {
@@ -176,6 +181,8 @@ func TestFailedClientsOfOneNetworkAreLimited(t *testing.T) {
 			}
 			return got
 		}
+		ask := func(path, secret, from string) answer { return askAs(service, path, secret, from) }
+		nobody := &servertest.App{Application: &application.Application{ID: id.New[id.Application](i.Clock.Now(), rand.Reader)}}
 		paths := []string{"/token", "/introspect", "/revoke"}
 		for range 20 {
 			for _, path := range paths {
@@ -195,6 +202,13 @@ func TestFailedClientsOfOneNetworkAreLimited(t *testing.T) {
 					got.header.Get("Content-Type") != "application/json" || !strings.Contains(got.body, `"error":"temporarily_unavailable"`) {
 					t.Errorf("%s of a network that failed too often: %d %v %s", path, got.status, got.header, got.body)
 				}
+			}
+			if got := askAs(neighbour, "/token", neighbour.Secret, network[0]); got.status != http.StatusOK {
+				t.Errorf("another application of the network is refused too: %d %s", got.status, got.body)
+			}
+			letIn(t, "names of no application", 30, func(k int) int { return askAs(nobody, paths[k%3], "wrong", network[k%len(network)]).status })
+			if got := askAs(neighbour, "/token", neighbour.Secret, network[0]); got.status != http.StatusOK {
+				t.Errorf("an application is refused for names of none: %d %s", got.status, got.body)
 			}
 			if got := ask("/token", service.Secret, "198.51.100.1"); got.status != http.StatusOK {
 				t.Errorf("another network is refused too: %d %s", got.status, got.body)
