@@ -6,4 +6,4 @@ package server
 // and each Argon2id hash alone (19 MiB) would begin a collection. With the
 // ballast at least as much again is allocated first.
 // See docs/decisions/0010-ballast.md.
-const ballastBytes = 24 << 20
+const ballastBytes = 16 << 20

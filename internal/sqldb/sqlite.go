@@ -131,7 +131,8 @@ func (b *sqliteBackend) openReader(context.Context) (*sqliteConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := conn.script(sqliteSettings + "PRAGMA query_only = ON;"); err != nil {
+	// A reader's cache is void after each commit of the writer: the system's holds the pages.
+	if err := conn.script(sqliteSettings + "PRAGMA query_only = ON; PRAGMA cache_size = -4096;"); err != nil {
 		conn.close()
 		return nil, err
 	}
