@@ -165,11 +165,18 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 	case err != nil:
 		return nil, journey.Result{}, err
 	}
+	return f.handOver(ctx, run, finished, secret, epoch)
+}
+
+// handOver puts into finished what opens the session that was begun, and what
+// the browser is known by from now on.
+func (f Finish) handOver(ctx context.Context, run *journey.Run, finished *journey.Finished, secret session.Secret, epoch int64) (*journey.Finished, journey.Result, error) {
+	var err error
 	if finished.SessionKey, err = f.Sessions.Handle(ctx, finished.Session, secret); err != nil {
 		return nil, journey.Result{}, err
 	}
 	finished.Stay = finished.Session.Stay
-	finished.DeviceKey, err = f.Sessions.Remember(ctx, run.Tenant.ID, run.Client.Device, who, epoch, finished.Session.Device)
+	finished.DeviceKey, err = f.Sessions.Remember(ctx, run.Tenant.ID, run.Client.Device, finished.Customer, epoch, finished.Session.Device)
 	return finished, journey.Result{}, err
 }
 

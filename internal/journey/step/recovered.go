@@ -110,12 +110,7 @@ func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finis
 	case err != nil:
 		return nil, journey.Result{}, err
 	}
-	if finished.SessionKey, err = f.Sessions.Handle(ctx, finished.Session, secret); err != nil {
-		return nil, journey.Result{}, err
-	}
-	finished.Stay = finished.Session.Stay
-	finished.DeviceKey, err = f.Sessions.Remember(ctx, run.Tenant.ID, run.Client.Device, who, epoch, finished.Session.Device)
-	return finished, journey.Result{}, err
+	return f.handOver(ctx, run, finished, secret, epoch)
 }
 
 // void ends a customer's sessions with the lineages of all his applications, and
