@@ -100,6 +100,7 @@ func TestCheckTellsEverything(t *testing.T) {
 		"texts: {fr: {identify.title: x}}":                                  "fr",
 		"texts: {de: {consent.unverified: Alles gut}}":                      "same words",
 		"texts: {de: {share.email: Nichts}}":                                "same words",
+		"texts: {de: {disown.body: Nichts}}":                                "same words",
 		"mail: {from_name: \"a\\nBcc: x\"}":                                 "mail.from_name",
 		"texts: {de: {identify.title: '" + strings.Repeat("x", 700) + "'}}": "600",
 	} {
