@@ -199,6 +199,9 @@ func (e *Engine) Answer(ctx context.Context, t *tenant.Tenant, sealed string, va
 		view, err := e.show(ctx, run, result.errors, nil, false)
 		return view, nil, err
 	}
+	if result.outcome == refusedOutcome { // what was right, and lets nobody in
+		e.logFailed(ctx, run, guard.Tests, result.outcome)
+	}
 	return e.follow(ctx, run, step, result)
 }
 
@@ -266,6 +269,10 @@ func (e *Engine) follow(ctx context.Context, run *Run, from *compiledStep, resul
 		from, result = step, next
 	}
 }
+
+// refusedOutcome is how a step that tests something ends when that was right and
+// its customer may not sign in.
+const refusedOutcome = "refused"
 
 // logFailed tells the log of a sign-in that failed by a method: "" for none. It
 // writes no row, and names whom it was about by the keyed hash that stands for

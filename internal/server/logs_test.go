@@ -306,11 +306,14 @@ func TestFailedSignInsAreLogged(t *testing.T) {
 			i.Clock.Advance(61 * time.Minute)
 			b := i.Browser()
 			fails(b, h.passwordPage(b, anaMail), anaMail, "password", "paused", url.Values{"password": {anaPassword}})
-			// What is right, for an account that is closed.
+			// What is right, for an account that is closed; sent before that, it is
+			// worth nothing any more.
 			p, mailed := h.codePage(b, anaMail, true)
 			if err := i.Directory.SetStatus(t.Context(), h.tenant.ID, h.ana, "locked", "test", "test"); err != nil {
 				t.Fatal(err)
 			}
+			fails(b, p, anaMail, "code", "code_expired", url.Values{"code": {mailed}})
+			p, mailed = h.codePage(b, anaMail, true)
 			fails(b, p, anaMail, "code", "refused", url.Values{"code": {mailed}})
 			if hashes[anaMail] == hashes["who@shop.example"] {
 				t.Error("two addresses have one hash")
