@@ -86,6 +86,7 @@ type commands struct {
 	Message struct {
 		List listMessagesCommand `cmd:"" help:"List the messages of the last seven days that could not be delivered, the newest first."`
 	} `cmd:"" help:"Messages to customers."`
+	Explain  explainCommand `cmd:"" help:"Tell what stands behind the id of an error that a customer or an application was shown."`
 	Breached struct {
 		Build buildBreachedCommand `cmd:"" help:"Make the list of breached passwords smaller and faster to read, for breached_passwords_file."`
 	} `cmd:"" help:"The list of breached passwords."`

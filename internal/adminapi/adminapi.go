@@ -24,6 +24,7 @@ import (
 	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/keyring"
@@ -54,6 +55,7 @@ type Options struct {
 	Grants       *grant.Grants
 	SigningKeys  *signingkey.Keys
 	Outbox       *notify.Outbox
+	Explanations *explain.Journal
 	Previews     Previews
 	BaseURL      string // where tenants without a host of their own are served
 	RootID       string // of the root key, to be noted in backups
@@ -126,6 +128,8 @@ func (a *api) routes() []route {
 		{"POST /v1/root-key/rewrap", a.rewrap},
 		{"GET /v1/erasure-ledger", a.erasureLedger},
 		{"POST /v1/backup", a.backUp},
+		{"GET /v1/errors/{error}", a.explainError},
+		{"GET " + ofTenant + "/errors/{error}", a.explainError},
 	}
 }
 
@@ -136,7 +140,10 @@ func New(o Options) http.Handler {
 	for _, r := range a.routes() {
 		mux.HandleFunc(r.pattern, func(w http.ResponseWriter, req *http.Request) {
 			request := id.New[id.Request](a.Clock.Now(), a.Random)
-			req = req.WithContext(id.WithRequest(req.Context(), request))
+			ctx, trail := explain.With(id.WithRequest(req.Context(), request))
+			req = req.WithContext(ctx)
+			trail.At(r.pattern, "")
+			defer func() { a.Explanations.Note(trail, "operators") }()
 			w.Header().Set("X-Request-Id", string(request))
 			w.Header().Set("Cache-Control", "no-store")
 			w.Header().Set("X-Content-Type-Options", "nosniff")
