@@ -86,6 +86,7 @@ type backend interface {
 	now(ctx context.Context) (time.Time, error)
 	ping(ctx context.Context) error
 	stats() Stats
+	facts(ctx context.Context) (Facts, error)
 	close() error
 }
 
