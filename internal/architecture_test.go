@@ -45,7 +45,7 @@ var layers = []layer{
 	{"what surfaces share", []string{"internal/browser", "internal/route"}, false},
 	{"surfaces", []string{"internal/pages", "internal/pages/view", "internal/oauth", "internal/adminapi"}, false},
 	{"server", []string{"internal/server"}, false},
-	{"development", []string{"internal/dev"}, false},
+	{"development and checks", []string{"internal/dev", "internal/check"}, false},
 	{"commands", []string{"cmd/cardea"}, false},
 }
 

@@ -106,6 +106,8 @@ type commands struct {
 	Backup  backupCommand  `cmd:"" help:"Copy both stores to a folder, while the server works."`
 	Restore restoreCommand `cmd:"" help:"Put a backup back. No server may be running. Everybody signs in again afterwards."`
 
+	Check checkCommand `cmd:"" help:"Look for weaknesses: configuration, databases, keys, mail, public addresses. It runs beside servers and changes nothing."`
+
 	Config struct {
 		Reference referenceCommand `cmd:"" help:"Print every setting of the configuration file with its default."`
 	} `cmd:"" help:"The configuration."`

@@ -14,6 +14,7 @@
 package adminapi
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -41,7 +42,7 @@ import (
 const Operator = "operator"
 
 // Options are the parts that the handlers call. All are required, but for
-// BaseURL.
+// BaseURL and BackedUp.
 type Options struct {
 	DB           *sqldb.DB
 	KeyStore     *sqldb.DB
@@ -57,9 +58,10 @@ type Options struct {
 	Outbox       *notify.Outbox
 	Explanations *explain.Journal
 	Previews     Previews
-	BaseURL      string // where tenants without a host of their own are served
-	RootID       string // of the root key, to be noted in backups
-	Release      string // of the program
+	BackedUp     func(ctx context.Context, name string) error // tells of a backup that was made; nil tells nobody
+	BaseURL      string                                       // where tenants without a host of their own are served
+	RootID       string                                       // of the root key, to be noted in backups
+	Release      string                                       // of the program
 	Clock        clock.Clock
 	Random       io.Reader
 	Logger       *slog.Logger

@@ -38,6 +38,9 @@ func (a *api) backUp(w http.ResponseWriter, r *http.Request) error {
 	if at, ok := errors.AsType[*fs.PathError](err); ok {
 		return refused("the server cannot write there: " + at.Error()).Because(err)
 	}
+	if err == nil && a.BackedUp != nil {
+		err = a.BackedUp(r.Context(), report.Backup)
+	}
 	if err != nil {
 		return err
 	}

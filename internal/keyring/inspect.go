@@ -8,37 +8,45 @@ import (
 	"github.com/cardea-id/cardea/internal/sqldb"
 )
 
+// Inspection is what Inspect finds.
+type Inspection struct {
+	Roots []RootUse
+	Epoch int64 // Unix seconds
+}
+
 // Inspect tells which root keys an installation needs, as Ring.Roots does, and
 // whether what is configured opens it: ErrStore or ErrRoot where it does not. It
 // changes nothing, so that it can be asked before a new configuration is
-// served. It returns nothing for a database that was never served.
-func Inspect(ctx context.Context, o Options) ([]RootUse, error) {
+// served. It finds nothing in a database that was never served.
+func Inspect(ctx context.Context, o Options) (found Inspection, err error) {
 	r, err := newRing(o)
 	if err != nil {
-		return nil, err
+		return found, err
 	}
 	var configured, store, root string
 	if err := o.Store.QueryRow(ctx, sqlStore).Scan(&configured); err != nil && !errors.Is(err, sqldb.ErrNoRows) {
-		return nil, fmt.Errorf("keyring: inspect the key store: %w", err)
+		return found, fmt.Errorf("keyring: inspect the key store: %w", err)
 	}
 	err = o.DB.QueryRow(ctx, sqlState).Scan(&root, &store)
 	if errors.Is(err, sqldb.ErrNoRows) {
-		return nil, nil
+		return found, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("keyring: inspect: %w", err)
+		return found, fmt.Errorf("keyring: inspect: %w", err)
 	}
 	if store != configured {
-		return nil, fmt.Errorf("%w: the database was used with another one", ErrStore)
+		return found, fmt.Errorf("%w: the database was used with another one", ErrStore)
 	}
-	roots, err := r.Roots(ctx)
-	if err != nil {
-		return nil, err
+	if found.Epoch, err = r.Epoch(ctx); err != nil {
+		return found, err
 	}
-	for _, use := range roots {
+	if found.Roots, err = r.Roots(ctx); err != nil {
+		return found, err
+	}
+	for _, use := range found.Roots {
 		if use.Keys > 0 && !use.Configured {
-			return roots, fmt.Errorf("%w: %s wraps %d keys and is not configured", ErrRoot, use.ID, use.Keys)
+			return found, fmt.Errorf("%w: %s wraps %d keys and is not configured", ErrRoot, use.ID, use.Keys)
 		}
 	}
-	return roots, nil
+	return found, nil
 }

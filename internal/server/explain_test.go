@@ -65,7 +65,9 @@ func TestErrorsAreExplainedOnEveryNode(t *testing.T) {
 		}
 		wrong := *h.shop
 		wrong.Secret = "canary-wrong-secret"
-		page := func(path string) func() string { return func() string { return browser.Get(i.Base + h.tenant.Path + path).Body } }
+		page := func(path string) func() string {
+			return func() string { return browser.Get(i.Base + h.tenant.Path + path).Body }
+		}
 		redirected := func(change url.Values) func() string {
 			return func() string { return i.Browser().Get(h.shop.URL(i, h.shop.Authorize(change))).Location.String() }
 		}
@@ -136,7 +138,7 @@ func TestFaultsOfOursAreExplained(t *testing.T) {
 		h := newHouse(t, i, "thyme", nil)
 		browser, tokens := h.signIn()
 		signingIn := i.Browser()
-	form := h.passwordPage(signingIn, anaMail)
+		form := h.passwordPage(signingIn, anaMail)
 		fail, repair := breakWrites(i.Engine, []string{"session", "lineage", "budget"})
 		h.write(func(tx *sqldb.Tx) error { return each(tx, fail) })
 		_, _, refreshed, err := h.shop.Post(i, "/token", refreshing(tokens.Refresh))

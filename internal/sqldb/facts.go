@@ -12,8 +12,7 @@ import (
 type Facts struct {
 	Version string // as the engine spells it
 	// SQLite alone.
-	File    string
-	Journal string // journal_mode
+	File string
 	// PostgreSQL alone, as the server has it for connections that ask for
 	// nothing.
 	Number            int // server_version_num: 150004
@@ -72,16 +71,11 @@ func (db *DB) Pending(ctx context.Context, sets ...MigrationSet) (names []string
 
 func (b *sqliteBackend) facts(ctx context.Context) (Facts, error) {
 	f := Facts{File: b.path}
-	for text, dest := range map[string]*string{`SELECT sqlite_version()`: &f.Version, `PRAGMA journal_mode`: &f.Journal} {
-		results, err := b.query(ctx, []statement{{sql: text}})
-		if err != nil {
-			return f, err
-		}
-		if err := (&Row{rows: results[0]}).Scan(dest); err != nil {
-			return f, err
-		}
+	results, err := b.query(ctx, []statement{{sql: `SELECT sqlite_version()`}})
+	if err != nil {
+		return f, err
 	}
-	return f, nil
+	return f, (&Row{rows: results[0]}).Scan(&f.Version)
 }
 
 const postgresFacts = `SELECT current_setting('server_version'), current_setting('server_version_num'), current_setting('fsync'),
