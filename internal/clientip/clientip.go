@@ -49,6 +49,12 @@ func New(trusted []netip.Prefix) *Resolver {
 	return resolver
 }
 
+// Proxied tells whether a request came from a proxy that the operator named.
+func (v *Resolver) Proxied(r *http.Request) bool {
+	peer, _ := parse(r.RemoteAddr)
+	return v.trusts(peer)
+}
+
 // Client tells who sent r.
 func (v *Resolver) Client(r *http.Request) Client {
 	peer, _ := parse(r.RemoteAddr)

@@ -11,9 +11,12 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/tracing"
 )
 
 const (
@@ -173,7 +176,13 @@ var errDiscard = errors.New("the message is for nobody")
 func (o *Outbox) deliver(ctx context.Context, m taken) {
 	limit := min(o.o.Lease/2, m.expiresAt.Sub(o.o.DB.Clock().Now()))
 	sending, cancel := context.WithTimeout(ctx, limit)
+	sending, span := tracing.Root(sending, "message "+string(m.template), attribute.String("cardea.tenant", string(m.tenant)), attribute.String("cardea.message", string(m.id)))
 	outcome := o.attempt(sending, m)
+	if errors.Is(outcome, errDiscard) {
+		span.End(nil)
+	} else {
+		span.End(outcome)
+	}
 	cancel()
 	log := o.o.Logger.With("message", m.id, "tenant", m.tenant, "template", m.template, "attempts", m.attempts)
 	noting, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainFor)
@@ -224,7 +233,10 @@ func (o *Outbox) attempt(ctx context.Context, m taken) (err error) {
 	if !o.o.DB.Clock().Now().Before(m.expiresAt) { // keys or brand may have taken their time
 		return &PermanentError{Reason: reasonExpired}
 	}
-	return o.o.Transport.Send(ctx, mail)
+	handing, span := tracing.Start(ctx, "message: hand over")
+	err = o.o.Transport.Send(handing, mail)
+	span.End(err)
+	return err
 }
 
 // compose opens a message and puts it into words.

@@ -42,6 +42,7 @@ import (
 	"github.com/cardea-id/cardea/internal/signingkey"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
+	"github.com/cardea-id/cardea/internal/tracing"
 )
 
 // Environment is what the program takes from outside.
@@ -74,6 +75,7 @@ type Server struct {
 	Watch        *configversion.Watch
 	Budgets      *budget.Budgets
 	Explanations *explain.Journal
+	Tracing      *tracing.Tracer // nil unless configured
 	Tenants      *tenant.Store
 	SigningKeys  *signingkey.Keys
 	Applications *application.Store
@@ -178,6 +180,9 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
+	if s.Tracing, err = newTracer(ctx, env); err != nil {
+		return nil, err
+	}
 	if err := s.openStores(ctx); err != nil {
 		return nil, err
 	}
@@ -365,6 +370,7 @@ func (s *Server) erasers() []func(*sqldb.Tx, id.Tenant, id.Customer) error {
 
 // Close closes the stores.
 func (s *Server) Close() error {
+	s.closeTracing()
 	var errs []error
 	if s.breached != nil {
 		errs = append(errs, s.breached.Close())
