@@ -425,7 +425,7 @@ old_root_keys: {files: [/k/old, "/k/older"]}`, "CARDEA_OLD_ROOT_KEYS_VALUES="+ro
 // Where traces go is said by our own keys, else by the variables that every
 // program with OpenTelemetry takes.
 func TestTracing(t *testing.T) {
-	base := []string{"CARDEA_ROOT_KEY_VALUE=" + base64.StdEncoding.EncodeToString(make([]byte, 32))}
+	base := []string{"CARDEA_ROOT_KEY_VALUE=" + rootKey}
 	load := func(more ...string) (*Config, error) {
 		return Load(Options{Environ: append(slices.Clone(base), more...)})
 	}
@@ -438,7 +438,7 @@ func TestTracing(t *testing.T) {
 	} {
 		c, err := load(environ...)
 		if err != nil || c.Tracing.Traces != want {
-			t.Errorf("%q: %q, %v", environ, c.Tracing.Traces, err)
+			t.Errorf("%q: %+v, %v", environ, c, err)
 		}
 	}
 	if c, err := load("OTEL_EXPORTER_OTLP_ENDPOINT=http://b:4318", "OTEL_SDK_DISABLED=true"); err != nil || c.Tracing.Traces != "" {

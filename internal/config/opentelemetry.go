@@ -19,10 +19,6 @@ func (c *Config) openTelemetry(environ []string, given map[string]string) []Faul
 		}
 	}
 	t := &c.Tracing
-	t.Service = "cardea"
-	if name := standard["OTEL_SERVICE_NAME"]; name != "" {
-		t.Service = name
-	}
 	var faults []Fault
 	add := func(key, problem, advice string) {
 		faults = append(faults, Fault{Key: key, Source: given[key], Problem: problem, Advice: advice})
@@ -42,6 +38,10 @@ func (c *Config) openTelemetry(environ []string, given map[string]string) []Faul
 	}
 	if t.Traces == "" {
 		return nil
+	}
+	t.Service = "cardea"
+	if name := standard["OTEL_SERVICE_NAME"]; name != "" {
+		t.Service = name
 	}
 	if at, err := url.Parse(t.Traces); err != nil || at.Host == "" || at.User != nil || at.Scheme != "http" && at.Scheme != "https" {
 		add("tracing.otlp_endpoint", "is not a web address", "give the collector's address for OTLP over HTTP, as in http://127.0.0.1:4318")
