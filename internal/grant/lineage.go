@@ -279,3 +279,11 @@ func earlier(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+// Carry has lineages live on as part of tx although their customer's security
+// epoch has risen from before to epoch: those of one session, or of all where
+// session is "". What was dead before stays so.
+func (g *Grants) Carry(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, session id.Session, before, epoch int64) {
+	tx.Queue(`UPDATE lineage SET epoch = $5 WHERE tenant = $1 AND customer = $2 AND ($3 = '' OR session = $3) AND epoch >= $4 AND epoch < $5 AND ended_at = 0`,
+		tenant, customer, session, before, epoch)
+}

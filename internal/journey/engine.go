@@ -110,8 +110,13 @@ func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*Vie
 	if start.Application != nil {
 		run.State.Application = start.Application.ID
 	}
+	run.State.Target = start.Target
 	name, step := start.Journey, journey.start
-	if signedIn := start.Client.Session; signedIn != nil {
+	if journey.signedIn {
+		if err := e.beginSignedIn(ctx, run); err != nil {
+			return nil, err
+		}
+	} else if signedIn := start.Client.Session; signedIn != nil {
 		run.State.Session = signedIn.ID
 		switch {
 		case start.Journey == "consent":
@@ -134,6 +139,23 @@ func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*Vie
 	return e.show(ctx, run, nil, nil, false)
 }
 
+// beginSignedIn readies the state of a journey for who is signed in: it is about
+// him, and worth what his security epoch is now.
+func (e *Engine) beginSignedIn(ctx context.Context, run *Run) error {
+	now := run.Client.Session
+	if now == nil {
+		return ErrSignedOut
+	}
+	s := run.State
+	if err := e.Subjects.Subject(ctx, run, now.Customer); err != nil {
+		return err
+	}
+	s.Session, s.Customer, s.Epoch = now.ID, now.Customer, now.Epoch
+	var err error
+	run.Device, err = e.deviceOf(ctx, run)
+	return err
+}
+
 // Answer takes what came back with a sealed state. It returns the next page to
 // show, or the journey's end.
 //
@@ -154,6 +176,9 @@ func (e *Engine) Answer(ctx context.Context, t *tenant.Tenant, sealed string, va
 	step := e.set.find(run.State.Journey, run.State.Step)
 	if step == nil {
 		return nil, nil, ErrExpired
+	}
+	if e.set.journeys[run.State.Journey].signedIn && !InSession(run) {
+		return nil, nil, ErrCrossed // signed out, or another session's
 	}
 	if run.State.Application != "" {
 		run.Application, err = e.Applications.Get(ctx, t.ID, run.State.Application)
@@ -377,6 +402,16 @@ func (e *Engine) draw(ctx context.Context, run *Run, guard Guard) ([]drawn, *Lim
 		}
 		run.Void = run.Void || take.verdict.Void
 		taken = append(taken, take)
+	}
+	if guard.Address == "" {
+		return taken, nil, nil
+	}
+	verdict, err := e.Budgets.Take(ctx, run.Tenant.ID, guard.Sends, budget.Stranger([]byte(guard.Address)), LimitOf(run.Tenant, guard.Sends))
+	if err != nil {
+		return nil, nil, fmt.Errorf("draw on the budget: %w", err)
+	}
+	if !verdict.Allowed {
+		return nil, &Limited{What: guard.Sends, Until: verdict.Until}, e.refund(ctx, run, taken)
 	}
 	return taken, nil, nil
 }

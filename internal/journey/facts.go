@@ -18,6 +18,8 @@ type Facts interface {
 	// TermsDue tells whether the tenant has terms that the customer has not
 	// agreed to.
 	TermsDue(ctx context.Context, run *Run) (bool, error)
+	// HasPassword tells whether the customer has a password.
+	HasPassword(ctx context.Context, run *Run) (bool, error)
 }
 
 // condition is a compiled "when".
@@ -32,7 +34,9 @@ var variables = []expr.Variable{
 	{Name: "customer.missing", Type: expr.Strings}, // profile properties that are asked for and not told
 	{Name: "application.id", Type: expr.String},    // "" for the tenant's own pages
 	{Name: "application.first_party", Type: expr.Bool},
+	{Name: "customer.has_password", Type: expr.Bool},
 	{Name: "client.known_device", Type: expr.Bool},
+	{Name: "client.stale", Type: expr.Bool}, // whether who is signed in has not proved himself in the last minutes
 	{Name: "client.language", Type: expr.String},
 	{Name: "proofs", Type: expr.Strings}, // methods (amr)
 }
@@ -51,7 +55,7 @@ func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, err
 		of = nobody(run)
 	}
 	var missing []string
-	var due bool
+	var due, password bool
 	var err error
 	if c.program.Names("customer.missing") {
 		if missing, err = facts.Missing(ctx, of); err != nil {
@@ -60,6 +64,11 @@ func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, err
 	}
 	if c.program.Names("terms.due") {
 		if due, err = facts.TermsDue(ctx, of); err != nil {
+			return false, err
+		}
+	}
+	if c.program.Names("customer.has_password") {
+		if password, err = facts.HasPassword(ctx, of); err != nil {
 			return false, err
 		}
 	}
@@ -79,7 +88,9 @@ func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, err
 		"customer.missing":         missing,
 		"application.id":           application,
 		"application.first_party":  firstParty,
+		"customer.has_password":    password,
 		"client.known_device":      run.Device != "",
+		"client.stale":             !Fresh(run, FreshFor),
 		"client.language":          run.Client.Language,
 		"proofs":                   methods,
 	})
@@ -92,8 +103,7 @@ func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, err
 // proved tells whether a run may ask for what is stored of its customer: after
 // a proof, or in that customer's own session.
 func proved(run *Run) bool {
-	signedIn := run.Client.Session
-	return len(run.State.Proofs) > 0 || (signedIn != nil && run.State.Session == signedIn.ID && run.State.Customer == signedIn.Customer)
+	return len(run.State.Proofs) > 0 || InSession(run)
 }
 
 // nobody is a run that has found no customer.

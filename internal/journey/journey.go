@@ -47,12 +47,13 @@ type Return struct {
 
 // Start asks for a journey to begin.
 type Start struct {
-	Journey     string // "sign-in", "sign-up", "recovery", "not-me", "consent"
+	Journey     string // "sign-in", "sign-up", "recovery", "not-me", "consent", or one for who is signed in: "change-password" …
 	Return      Return
 	Application *application.Application // who asks, nil for the tenant's own pages
 	Scopes      []string                 // what the application asks for
 	LoginHint   string                   // an identifier to offer
 	Link        string                   // that a message brought the customer by: not-me
+	Target      id.Identifier            // the address that it is about: change-address, remove-address
 	Again       bool                     // the customer of Client.Session is to prove himself again
 	Client      Client
 }
@@ -103,7 +104,7 @@ func (a Answer) Value(field string) string { return a.Values.Get(field) }
 
 // Finished is a journey's end.
 type Finished struct {
-	Outcome     string // "authenticated", "consented", "denied", "disowned"
+	Outcome     string // "authenticated", "consented", "denied", "disowned", "password-changed", "address-added", "address-removed"
 	Customer    id.Customer
 	Session     *session.Session // the session begun or renewed, nil when none was
 	SessionKey  string           // the session cookie's new value, "" to leave it
@@ -112,6 +113,8 @@ type Finished struct {
 	Created     bool             // whether an account was made
 	Recovered   bool             // whether a new password was set by recovery
 	Hint        string           // the address that a recovery goes on with
+	EndedOthers bool             // whether every other session was ended
+	Replaced    bool             // whether an address took the place of another
 	Return      Return
 	Application id.Application
 }

@@ -22,6 +22,9 @@ var mayMention = map[Template][]string{
 	Recovery:        {"Application", "Brand", "Code", "Minutes"},
 	Welcome:         {"Application", "Brand"},
 	PasswordChanged: {"Brand"},
+	AddressAdded:    {"Brand"},
+	AddressChanged:  {"Brand"},
+	AddressRemoved:  {"Brand"},
 	Disowned:        {"Brand"},
 	NewSignIn:       {"Application", "Brand"},
 }

@@ -35,12 +35,15 @@ const (
 	Welcome         Template = "welcome"          // an account was opened
 	PasswordChanged Template = "password_changed" // the password was set or changed
 	Disowned        Template = "disowned"         // everybody was signed out, since the customer said that it wasn't him
+	AddressAdded    Template = "address_added"    // another address was added to the account
+	AddressChanged  Template = "address_changed"  // another address took the place of one
+	AddressRemoved  Template = "address_removed"  // an address was taken from the account
 	NewSignIn       Template = "new_sign_in"      // somebody signed in on a new device
 )
 
 // Templates lists all kinds.
 func Templates() []Template {
-	return []Template{Code, Recovery, Welcome, PasswordChanged, Disowned, NewSignIn}
+	return []Template{Code, Recovery, Welcome, PasswordChanged, AddressAdded, AddressChanged, AddressRemoved, Disowned, NewSignIn}
 }
 
 // Data is what varies in a message. All of it is shown as plain text; nothing
@@ -53,6 +56,7 @@ type Data struct {
 	System      string        `json:"system,omitempty"`      // "Windows"
 	Network     string        `json:"network,omitempty"`     // the IP address that it was done from
 	Holder      Holder        `json:"holder,omitempty"`      // of a code to set a new password with
+	Address     string        `json:"address,omitempty"`     // that a notice is about
 	Link        string        `json:"link,omitempty"`        // of the button, in place of the account's
 	At          time.Time     `json:"at,omitzero"`           // when it happened; the zero time means when it was enqueued
 }

@@ -70,6 +70,7 @@ type facts struct {
 	Plural                              string // CLDR's category of Minutes
 	Network                             string
 	Holder                              Holder
+	Address                             string
 	Link                                bool // there is a link of the message's own
 }
 
@@ -84,7 +85,7 @@ func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, erro
 	f := facts{
 		Brand: plain(brand.Name, 60), Application: plain(d.Application, 60), Browser: modest(d.Browser), System: modest(d.System),
 		Code: spaced(d.Code, words.Dir() == "rtl"), Date: words.Date(d.At.UTC()), Clock: words.Clock(d.At.UTC()),
-		Network: address(d.Network), Holder: d.Holder, Link: d.Link != "",
+		Network: address(d.Network), Holder: d.Holder, Address: plain(d.Address, 254), Link: d.Link != "",
 	}
 	if minutes := int((d.ValidFor + time.Minute - 1) / time.Minute); minutes > 0 {
 		f.Minutes, f.Plural = words.Number(minutes), i18n.Plural(words.Lang(), minutes)

@@ -140,8 +140,17 @@ func (p *Pages) finish(w http.ResponseWriter, r *http.Request, t *tenant.Tenant,
 // says what was done.
 func (p *Pages) toAccount(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, client journey.Client, finished *journey.Finished) {
 	var done accountState
-	if finished.Recovered {
+	switch {
+	case finished.Recovered, finished.Outcome == "password-changed" && !finished.EndedOthers:
 		done.Done = "password_saved"
+	case finished.Outcome == "password-changed":
+		done.Done = "password_saved_alone"
+	case finished.Outcome == "address-added" && finished.Replaced:
+		done.Done = "address_changed"
+	case finished.Outcome == "address-added":
+		done.Done = "address_added"
+	case finished.Outcome == "address-removed":
+		done.Done = "address_removed"
 	}
 	of := id.Session("")
 	if client.Session != nil {
@@ -180,6 +189,10 @@ func (p *Pages) refuse(w http.ResponseWriter, r *http.Request, t *tenant.Tenant,
 	restart := p.signInURL(t, client.Language)
 	if to, readable := p.Engine.Resumable(r.Context(), t, sealed); readable {
 		switch to.Kind {
+		case returnAccount:
+			if to.Params != "" {
+				restart = p.accountURL(r, t, to, client.Language)
+			}
 		case returnAuthorize:
 			restart = t.URL("/authorize") + "?" + to.Params
 		case returnRecovery:

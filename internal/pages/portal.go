@@ -26,6 +26,8 @@ const (
 	devicesPath      = "/account/devices"
 	applicationsPath = "/account/applications"
 	preferencesPath  = "/account/preferences"
+	passwordPath     = "/account/password"
+	addressesPath    = "/account/addresses"
 )
 
 // doors are the pages that the account's navigation leads to, in its order.
@@ -53,7 +55,7 @@ func (p *Pages) portalRoutes() []route.Route {
 			route.Route{Method: "GET", Pattern: page.path, Cookies: true, Handle: p.showing(page.show)},
 			route.Route{Method: "POST", Pattern: page.path, Cookies: true, Form: true, Handle: p.changing(page.show, page.change)})
 	}
-	return routes
+	return append(routes, p.accessRoutes()...)
 }
 
 // visit is a customer's request to a page of his account.

@@ -31,6 +31,7 @@ var faultWords = map[string]string{
 	"code_wrong":                 "error.code_wrong",
 	"code_expired":               "error.code_expired",
 	"code_exhausted":             "error.code_tries",
+	"address_same":               "error.address_same",
 	"field_empty":                "error.required",
 	"field_invalid":              "error.invalid",
 }
@@ -91,7 +92,7 @@ func reasonOf(name string) view.Text {
 	switch name {
 	case "account_closed":
 		return view.T("deny.locked")
-	case "terms_declined", "sign_up_closed", "no_account":
+	case "terms_declined", "sign_up_closed", "no_account", "account_changed":
 		return view.T("deny." + name)
 	}
 	return view.Text{}

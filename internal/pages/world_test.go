@@ -253,12 +253,22 @@ func (w *world) customer(t testing.TB, email, password string, profile map[strin
 // code is the code of the next mail.
 func (w *world) code(t testing.TB) string {
 	t.Helper()
+	for {
+		if m := w.mail(t); m.Code != "" {
+			return m.Code
+		}
+	}
+}
+
+// mail is the next mail.
+func (w *world) mail(t testing.TB) notify.Mail {
+	t.Helper()
 	select {
 	case m := <-w.mails:
-		return m.Code
+		return m
 	case <-time.After(20 * time.Second):
 		t.Fatal("no mail came")
-		return ""
+		return notify.Mail{}
 	}
 }
 

@@ -37,6 +37,7 @@ type Settings struct {
 	Languages   []string             `json:"languages"` // BCP 47, the first is the default
 	Tokens      Tokens               `json:"tokens"`
 	Mail        Mail                 `json:"mail"`
+	Notices     Notices              `json:"notices"`
 }
 
 // SignUp says how an account is opened.
@@ -138,6 +139,12 @@ type Mail struct {
 	FromAddress string `json:"from_address"`
 }
 
+// Notices says what customers are told that they have not asked for. What was
+// changed about how one signs in is always told.
+type Notices struct {
+	NewSignIn bool `json:"new_sign_in"` // that somebody signed in on a device that the account was not used on before
+}
+
 // Duration is a time.Duration that is written as text, such as "15m" or "720h".
 type Duration time.Duration
 
@@ -155,24 +162,25 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // standardProfile holds the standard claims of OpenID Connect Core 1.0,
 // section 5.1, that a customer tells about himself. E-mail and phone are
-// identifiers and not part of it.
+// identifiers and not part of it. What few shops ask for is hidden on the
+// profile's page until it is known.
 const standardProfile = `{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "type": "object",
   "additionalProperties": false,
   "properties": {
-    "name": {"type": "string", "minLength": 1, "maxLength": 200},
+    "name": {"type": "string", "minLength": 1, "maxLength": 200, "x-cardea-hidden": true},
     "given_name": {"type": "string", "minLength": 1, "maxLength": 100},
     "family_name": {"type": "string", "minLength": 1, "maxLength": 100},
-    "middle_name": {"type": "string", "maxLength": 100},
+    "middle_name": {"type": "string", "maxLength": 100, "x-cardea-hidden": true},
     "nickname": {"type": "string", "maxLength": 100},
-    "preferred_username": {"type": "string", "maxLength": 100},
-    "profile": {"type": "string", "maxLength": 500},
-    "picture": {"type": "string", "maxLength": 500},
-    "website": {"type": "string", "maxLength": 500},
-    "gender": {"type": "string", "maxLength": 50},
+    "preferred_username": {"type": "string", "maxLength": 100, "x-cardea-hidden": true},
+    "profile": {"type": "string", "maxLength": 500, "x-cardea-hidden": true},
+    "picture": {"type": "string", "maxLength": 500, "x-cardea-hidden": true},
+    "website": {"type": "string", "maxLength": 500, "x-cardea-hidden": true},
+    "gender": {"type": "string", "maxLength": 50, "x-cardea-hidden": true},
     "birthdate": {"type": "string", "pattern": "^([0-9]{4}|0000)(-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$"},
-    "zoneinfo": {"type": "string", "maxLength": 64},
+    "zoneinfo": {"type": "string", "maxLength": 64, "x-cardea-hidden": true},
     "locale": {"type": "string", "maxLength": 35},
     "address": {
       "type": "object",
@@ -208,6 +216,7 @@ func Defaults() Settings {
 		Region:      "GB",
 		Terms:       Terms{Documents: []Document{}},
 		Languages:   []string{"en", "de", "ar"},
+		Notices:     Notices{NewSignIn: true},
 		Tokens: Tokens{
 			Access: Duration(10 * time.Minute), ID: Duration(10 * time.Minute), Code: Duration(time.Minute),
 			RefreshIdle: Duration(30 * 24 * time.Hour), RefreshAbsolute: Duration(365 * 24 * time.Hour),

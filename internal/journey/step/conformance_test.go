@@ -76,6 +76,22 @@ func signIn(t *testing.T, w *world, address string) *browser {
 	return w.Browser().Begin(t, "sign-in").Send(t, "identifier", address)
 }
 
+// inAccount is a browser in which v has just signed in.
+func inAccount(t *testing.T, w *world) *browser {
+	t.Helper()
+	b := signIn(t, w, v).Send(t, "password", password)
+	for _, typed := range [][]string{{"decision", "allow"}, {"given_name", "Ana"}} {
+		if b.Finished == nil {
+			b.Send(t, typed...)
+		}
+	}
+	if b.Finished == nil {
+		t.Fatalf("not signed in but at %s", b.At())
+	}
+	b.Application = nil
+	return b
+}
+
 func proved(t *testing.T, w *world, address string) *browser {
 	t.Helper()
 	b := signIn(t, w, address).Send(t, "choose", "code")
@@ -134,6 +150,32 @@ var kinds = map[string]held{
 		},
 		right: []string{"decision", "allow"}, outcome: "allowed", ends: true,
 		wrong: [][]string{{"decision", "perhaps"}, {"decision", ""}}, proofs: true,
+	},
+	"new-address": {
+		reach: func(t *testing.T, w *world) *browser { return inAccount(t, w).Begin(t, "change-address") },
+		right: []string{"identifier", fresh}, outcome: "named",
+		wrong: [][]string{{"identifier", "@"}, {"identifier", strings.Repeat("a", 600) + "@example.com"}, {"identifier", "a@evil.example,v@example.com"}, {"identifier", "+351912345678"}, {"identifier", v}},
+	},
+	"prove-address": {
+		reach: func(t *testing.T, w *world) *browser {
+			return inAccount(t, w).Begin(t, "change-address").Send(t, "identifier", fresh)
+		},
+		right: []string{"code", "code of " + fresh}, outcome: "proved", ends: true,
+		wrong: [][]string{{"code", "12345"}, {"code", strings.Repeat("1", 5000)}, {"code", "\x00"}, {"password", password}},
+	},
+	"remove-address": {
+		reach: func(t *testing.T, w *world) *browser {
+			b := inAccount(t, w).Begin(t, "change-address").Send(t, "identifier", fresh)
+			b.Submit(t, b.View.State, values(t, w, "code", "code of "+fresh))
+			who, err := w.Directory.Get(t.Context(), w.Tenant.ID, b.Finished.Customer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.Target = who.Identifiers[1].ID
+			return b.Begin(t, "remove-address")
+		},
+		right: []string{"decision", "remove"}, outcome: "confirmed", ends: true,
+		wrong: [][]string{{"decision", "perhaps"}, {"decision", ""}, {"password", password}},
 	},
 	"disown": {
 		reach: func(t *testing.T, w *world) *browser {
@@ -230,7 +272,7 @@ func runOf(t *testing.T, b *browser) *journey.Run {
 	if err := json.Unmarshal(text, run.State); err != nil {
 		t.Fatal(err)
 	}
-	run.Config = map[string]journey.Config{"notice": {"text": "hello"}, "deny": {"reason": "account_closed"}}[b.At()]
+	run.Config = map[string]journey.Config{"notice": {"text": "hello"}, "deny": {"reason": "account_closed"}, "new-address": {"kind": "email"}}[b.At()]
 	return run
 }
 

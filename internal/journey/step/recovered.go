@@ -10,6 +10,7 @@ import (
 	"github.com/cardea-id/cardea/internal/credential"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/i18n"
 	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/keyring"
@@ -135,11 +136,6 @@ func agentOf(run *journey.Run) session.Agent {
 // he has proved, what has been done with his account, when, where and in which
 // browser.
 func (c Capabilities) notices(run *journey.Run, who *customer.Customer, key *keyring.Customer, template notify.Template) ([]notify.Message, error) {
-	agent := agentOf(run)
-	data := notify.Data{Browser: agent.Browser, System: agent.OS, Network: agent.IP, At: run.Now}
-	if run.Application != nil {
-		data.Application = run.Application.Name
-	}
 	var messages []notify.Message
 	for _, it := range who.Identifiers {
 		if it.Kind != identifier.Email || !it.Verified {
@@ -149,13 +145,28 @@ func (c Capabilities) notices(run *journey.Run, who *customer.Customer, key *key
 		if err != nil {
 			return nil, fmt.Errorf("read where a notice goes: %w", err)
 		}
-		messages = append(messages, notify.Message{
-			Tenant: run.Tenant.ID, Brand: run.Tenant.Brand.ID, Customer: who.ID, Key: key,
-			Handle: run.Keys.Lookup(string(address.Kind), address.Key)[0], To: address.Key,
-			Template: template, Lang: run.Client.Language, Data: data, Expires: run.Now.Add(noticeLife),
-		})
+		messages = append(messages, c.notice(run, who, key, template, address))
 	}
 	return messages, nil
+}
+
+// notice is the message to one address, in the language that the customer has
+// chosen, else in that of the page.
+func (c Capabilities) notice(run *journey.Run, who *customer.Customer, key *keyring.Customer, template notify.Template, to identifier.Normalised) notify.Message {
+	agent := agentOf(run)
+	data := notify.Data{Browser: agent.Browser, System: agent.OS, Network: agent.IP, At: run.Now}
+	if run.Application != nil {
+		data.Application = run.Application.Name
+	}
+	lang := run.Client.Language
+	if locale, told := who.Profile["locale"].(string); told && i18n.Supports(locale) {
+		lang = locale
+	}
+	return notify.Message{
+		Tenant: run.Tenant.ID, Brand: run.Tenant.Brand.ID, Customer: who.ID, Key: key,
+		Handle: run.Keys.Lookup(string(to.Kind), to.Key)[0], To: to.Key,
+		Template: template, Lang: lang, Data: data, Expires: run.Now.Add(noticeLife),
+	}
 }
 
 const (

@@ -15,6 +15,7 @@ type Password struct {
 	Stay       bool // offer "Stay signed in"
 	Code       bool // offer "Send me a code instead"
 	Recover    bool // offer "Forgot your password?"
+	Account    bool // it is asked for before something of the account is changed
 }
 
 // Recover asks whose password is to be set anew. Field: identifier. Choices:
@@ -40,6 +41,8 @@ type Code struct {
 	Resend   bool
 	Back     bool
 	Password bool
+	Account  bool // something of the account is changed next
+	New      bool // the address is to be the customer's
 }
 
 // NewPassword asks for a new password. Field: new_password. Choices: skip.
@@ -48,6 +51,20 @@ type NewPassword struct {
 	MinLength  int    // characters
 	Skip       bool
 	Recovery   bool // it takes the place of a forgotten one, and signs out everywhere else
+	Account    bool // who is signed in chooses it. Field: end_others. Choices: none
+}
+
+// NewAddress asks for an address that is to be the customer's. Fields:
+// identifier, end_others. Choices: back.
+type NewAddress struct {
+	Replaces string // the address whose place it takes, "" for none
+}
+
+// RemoveAddress asks whether to give an address up. Field: decision, remove.
+// Choices: back.
+type RemoveAddress struct {
+	Address string
+	Last    bool // it stays: the page says why
 }
 
 // Collect asks for parts of the profile. Fields: by claim name. Choices: skip.
@@ -110,6 +127,8 @@ type Deny struct {
 	Reason  Text   // empty: a general one
 	ID      string // to quote when asking for help
 	BackURL string // to the application; empty: no link
+	// AccountURL is the page of the account to go back to; empty: no link.
+	AccountURL string
 }
 
 // FaultKind says what could not be done; its wording is fixed.
@@ -170,6 +189,8 @@ func (Recover) page() string       { return "recover" }
 func (CreateAccount) page() string { return "signup" }
 func (Code) page() string          { return "code" }
 func (NewPassword) page() string   { return "newpassword" }
+func (NewAddress) page() string    { return "newaddress" }
+func (RemoveAddress) page() string { return "removeaddress" }
 func (Collect) page() string       { return "collect" }
 func (Terms) page() string         { return "terms" }
 func (Consent) page() string       { return "consent" }
@@ -186,7 +207,7 @@ func (NotFound) page() string      { return "notfound" }
 
 func everyPage() []Data {
 	return []Data{
-		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, Collect{}, Terms{}, Consent{}, Disown{}, Message{},
+		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, NewAddress{}, RemoveAddress{}, Collect{}, Terms{}, Consent{}, Disown{}, Message{},
 		Deny{}, Fault{}, Expired{}, Limited{}, Busy{}, SignOut{}, SignedOut{}, NotFound{},
 		Account{}, Profile{}, Access{}, Devices{}, Applications{}, Revoke{}, Preferences{},
 	}

@@ -18,7 +18,7 @@ func (f *frame) Button(label, busy string) Button { return Button{f.T(label), f.
 func (f *frame) ButtonOf(label Text) Button       { return Button{f.Say(label), f.S("common.busy")} }
 
 var titles = map[string]string{
-	"identify": "identify.title", "password": "password.title", "signup": "signup.title", "recover": "recover.title",
+	"identify": "identify.title", "removeaddress": "removeaddress.title", "signup": "signup.title", "recover": "recover.title",
 	"terms": "terms.title", "deny": "deny.title", "expired": "expired.title", "limited": "limited.title", "busy": "busy.title",
 	"signout": "signout.title", "signedout": "signedout.title", "account": "account.title", "notfound": "notfound.title",
 	"profile": "profile.title", "access": "access.title", "devices": "account.devices", "applications": "account.connected",
@@ -34,10 +34,20 @@ func (f *frame) TitleText() string {
 		}
 		return f.S("code.title")
 	case NewPassword:
-		if data.Recovery {
+		if data.Recovery || data.Account {
 			return f.S("newpassword.title_recovery")
 		}
 		return f.S("newpassword.title")
+	case Password:
+		if data.Account {
+			return f.S("password.title_account")
+		}
+		return f.S("password.title")
+	case NewAddress:
+		if data.Replaces != "" {
+			return f.S("newaddress.title_change")
+		}
+		return f.S("newaddress.title")
 	case Disown:
 		if data.Dead {
 			return f.S("disown.dead_title")
@@ -122,6 +132,12 @@ func (f *frame) IdentifierInput() Input {
 func (f *frame) AddressInput() Input {
 	return f.Input(Field{Name: "identifier", Type: "email", Label: T("signup.email"), Why: T("signup.why"),
 		Autocomplete: "email", Required: true, MaxLength: 320}, "identifier")
+}
+
+// NewAddressInput is the field that asks for an address that is to be the
+// customer's.
+func (f *frame) NewAddressInput() Input {
+	return f.Input(Field{Name: "identifier", Type: "email", Label: T("newaddress.email"), Autocomplete: "email", Required: true, MaxLength: 320}, "identifier")
 }
 
 // CollectInputs are the profile's fields; the first that is wrong gets the
