@@ -211,7 +211,9 @@ func TestChangesNeedAFreshProof(t *testing.T) {
 		if _, err := w.Engine.Begin(t.Context(), w.Tenant, journey.Start{Journey: "remove-address", Target: b.Target, Client: thief.Client(t)}); !errors.Is(err, journey.ErrExpired) {
 			t.Errorf("another's address is asked about: %v", err)
 		}
-	}, func(s *tenant.Settings) { s.Limits.PasswordPerHour, s.Limits.CodePerHour, s.Limits.SendPerHour = 100, 100, 100 })
+	}, func(s *tenant.Settings) {
+		s.Limits.PasswordPerHour, s.Limits.CodePerHour, s.Limits.SendPerHour = 100, 100, 100
+	})
 }
 
 func TestChangingAnAddress(t *testing.T) {
@@ -492,4 +494,3 @@ func TestANewDeviceIsTold(t *testing.T) {
 		}
 	})
 }
-
