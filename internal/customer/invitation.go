@@ -84,7 +84,77 @@ func (d *Directory) Prolong(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer
 	if state.Status != Invited {
 		return fmt.Errorf("%w: it is %s", ErrNotAllowed, state.Status)
 	}
+	held(tx, tenant, customer).Until = until
 	tx.Queue(`UPDATE customer SET until_at = $3, due_at = $4, revision = revision + 1, updated_at = $5 WHERE tenant = $1 AND customer = $2`,
 		tenant, customer, until, until.Add(eraseGrace), tx.Now())
 	return d.Log.Append(tx, event.Event{Tenant: tenant, Customer: customer, Type: "customer.invited", Actor: actor, Data: map[string]any{"until": until}})
+}
+
+// Invite makes a customer who is to open his account himself, by an address
+// that he proves, and sends the invitation there. Who is invited at the address
+// already is sent another one and waits for longer; again tells that. An address
+// that a customer has proved is ErrTaken.
+func (d *Directory) Invite(ctx context.Context, n NewCustomer) (who id.Customer, again bool, err error) {
+	keys, err := d.Ring.Tenant(ctx, n.Tenant)
+	if err != nil {
+		return "", false, fmt.Errorf("read the tenant's keys: %w", err)
+	}
+	for _, it := range n.Identifiers {
+		if _, found, err := d.Find(ctx, n.Tenant, keys, it.Normalised); err != nil || found {
+			if found {
+				err = ErrTaken
+			}
+			return "", false, err
+		}
+		invited, found, err := d.Invited(ctx, n.Tenant, keys, it.Normalised)
+		if err != nil {
+			return "", false, err
+		}
+		if found {
+			return invited, true, d.inviteAgain(ctx, n.Tenant, invited, n.Actor)
+		}
+	}
+	rules, err := d.rules(ctx, n.Tenant)
+	if err != nil {
+		return "", false, err
+	}
+	n.Customer, n.Lifecycle, n.Invite = id.New[id.Customer](d.Clock.Now(), d.Random), rules.Lifecycle, true
+	// The customer's key is durable before the transaction that first uses it.
+	key, err := d.Ring.CreateCustomer(ctx, n.Tenant, n.Customer)
+	if err != nil {
+		return "", false, fmt.Errorf("make the customer's key: %w", err)
+	}
+	if d.Notice != nil {
+		invited := &Customer{ID: n.Customer, Tenant: n.Tenant, Status: Invited, Profile: n.Profile}
+		for _, it := range n.Identifiers {
+			invited.Identifiers = append(invited.Identifiers, Identifier{Kind: it.Kind, Key: it.Key, Display: it.Display})
+		}
+		until := d.Clock.Now().Add(rules.InvitedFor.D())
+		if n.Invited, err = d.Notice(ctx, Notice{About: AboutInvited, Customer: invited, Key: key, Until: until}); err != nil {
+			return "", false, err
+		}
+	}
+	return n.Customer, false, d.DB.Write(ctx, func(tx *sqldb.Tx) error { return d.Create(tx, keys, key, n) })
+}
+
+// inviteAgain sends an invitation once more.
+func (d *Directory) inviteAgain(ctx context.Context, tenant id.Tenant, customer id.Customer, actor string) error {
+	rules, err := d.rules(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	until := d.Clock.Now().Add(rules.InvitedFor.D())
+	tell, err := d.notice(ctx, tenant, customer, AboutInvited, until)
+	if err != nil {
+		return err
+	}
+	return d.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if err := d.Prolong(tx, tenant, customer, until, actor); err != nil {
+			return err
+		}
+		if tell == nil {
+			return nil
+		}
+		return tell(tx)
+	})
 }

@@ -76,9 +76,9 @@ steps:
 		refused("under other definitions", &deployed, state, journey.ErrExpired, true)
 		// As during a rolling upgrade, with nodes of both releases: what a journey
 		// does not lead to may change under it.
-		for changed, expires := range map[string]bool{"consent.yaml": false, "recovery.yaml": true, "sign-up.yaml": true} {
+		for changed, expires := range map[string]bool{"consent.yaml": false, "invitation.yaml": true, "recovery.yaml": true, "sign-up.yaml": true} {
 			files := fstest.MapFS{}
-			for _, name := range []string{"consent.yaml", "recovery.yaml", "sign-in.yaml", "sign-up.yaml"} {
+			for _, name := range []string{"consent.yaml", "invitation.yaml", "recovery.yaml", "sign-in.yaml", "sign-up.yaml"} {
 				text, err := os.ReadFile(filepath.Join("definitions", name))
 				if err != nil {
 					t.Fatal(err)
