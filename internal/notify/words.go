@@ -66,6 +66,8 @@ type facts struct {
 	Brand, Application, Browser, System string
 	Code                                string
 	Date, Clock                         string
+	Until                               string // the day of Data.Until, "" for none
+	UntilClock                          string
 	Minutes                             string // "" where there is no limit to tell
 	Plural                              string // CLDR's category of Minutes
 	Network                             string
@@ -85,6 +87,9 @@ func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, erro
 		Brand: plain(brand.Name, 60), Application: plain(d.Application, 60), Browser: modest(d.Browser), System: modest(d.System),
 		Code: spaced(d.Code, words.Dir() == "rtl"), Date: words.Date(d.At.UTC()), Clock: words.Clock(d.At.UTC()),
 		Network: address(d.Network), Holder: d.Holder, Link: d.Link != "",
+	}
+	if !d.Until.IsZero() {
+		f.Until, f.UntilClock = words.Date(d.Until.UTC()), words.Clock(d.Until.UTC())
 	}
 	if minutes := int((d.ValidFor + time.Minute - 1) / time.Minute); minutes > 0 {
 		f.Minutes, f.Plural = words.Number(minutes), i18n.Plural(words.Lang(), minutes)

@@ -87,6 +87,7 @@ func (p *Pages) Routes() []route.Route {
 		{Method: "GET", Pattern: "/sign-up", Cookies: true, Handle: p.begin("sign-up")},
 		{Method: "GET", Pattern: "/recover", Cookies: true, Handle: p.recover},
 		{Method: "GET", Pattern: "/not-me", Cookies: true, Handle: p.notMe},
+		{Method: "GET", Pattern: "/invitation", Cookies: true, Handle: p.invitation},
 		{Method: "POST", Pattern: journeyPath, Cookies: true, Form: true, Handle: p.answer},
 		{Method: "GET", Pattern: "/account", Cookies: true, Handle: p.account},
 		{Method: "POST", Pattern: "/account", Cookies: true, Form: true, Handle: p.changeAccount},
@@ -141,11 +142,26 @@ func (p *Pages) notMe(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) 
 		p.broken(w, r, t, err)
 		return
 	}
+	p.Begin(w, r, t, journey.Start{Journey: "not-me", Return: journey.Return{Kind: returnRecovery}, Client: client, Link: linkOf(r)})
+}
+
+// invitation is what the link of an invitation opens. It changes nothing either.
+func (p *Pages) invitation(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
+	client, err := p.Client(w, r, t)
+	if err != nil {
+		p.broken(w, r, t, err)
+		return
+	}
+	p.Begin(w, r, t, journey.Start{Journey: "invitation", Return: journey.Return{Kind: returnAccount}, Client: client, Link: linkOf(r)})
+}
+
+// linkOf is what the link of a message carries.
+func linkOf(r *http.Request) string {
 	link := r.URL.Query().Get("link")
 	if len(link) > maxLink {
-		link = ""
+		return ""
 	}
-	p.Begin(w, r, t, journey.Start{Journey: "not-me", Return: journey.Return{Kind: returnRecovery}, Client: client, Link: link})
+	return link
 }
 
 // maxLink is the longest link that is read.

@@ -47,6 +47,9 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 	if prompt, asks := s.Prompt.(step.DisownPrompt); asks && prompt.Dead {
 		out.status = http.StatusGone
 	}
+	if prompt, asks := s.Prompt.(step.InvitationPrompt); asks && prompt.Dead {
+		out.status = http.StatusGone
+	}
 	out.page.Notice = cmp.Or(out.page.Notice, s.notice)
 	switch {
 	case s.Limited != nil:
@@ -133,6 +136,10 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		page.Data = p.consentOf(s, prompt)
 	case step.DisownPrompt:
 		page.Data = view.Disown{Dead: prompt.Dead, RecoverURL: t.URL("/recover") + "?ui_locales=" + url.QueryEscape(s.lang)}
+	case step.KeepPrompt:
+		page.Data = view.Keep{Until: prompt.Until}
+	case step.InvitationPrompt:
+		page.Data = view.Invitation{Dead: prompt.Dead, Address: prompt.Address, SignInURL: p.signInURL(t, s.lang)}
 	case step.NoticePrompt:
 		message := view.Message{Body: view.T("message." + prompt.Text)}
 		if prompt.Text == "no_account" {

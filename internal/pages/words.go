@@ -70,7 +70,7 @@ func reasonOf(name string) view.Text {
 	switch name {
 	case "account_closed":
 		return view.T("deny.locked")
-	case "terms_declined", "sign_up_closed", "no_account":
+	case "terms_declined", "sign_up_closed", "no_account", "stays_closed", "invitation_over":
 		return view.T("deny." + name)
 	}
 	return view.Text{}

@@ -210,7 +210,8 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		return nil, err
 	}
 	s.Tenants = tenant.NewStore(tenant.Options{DB: s.DB, Watch: s.Watch, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random,
-		CheckBrand: func(t *tenant.Tenant) error { return checkBrand(views, s.Words, t) }})
+		CheckBrand:       func(t *tenant.Tenant) error { return checkBrand(views, s.Words, t) },
+		LifecycleChanged: func(tx *sqldb.Tx, t id.Tenant) error { return s.Directory.SetDates(tx, t) }})
 	s.SigningKeys = signingkey.New(signingkey.Options{DB: s.DB, Ring: s.Ring, Watch: s.Watch, Log: s.Log, Clock: env.Clock, Random: env.Random})
 	s.Applications = application.NewStore(application.Options{DB: s.DB, Watch: s.Watch, Log: s.Log, Clock: env.Clock, Random: env.Random,
 		Development: env.Development,
@@ -220,7 +221,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 
 	// Capabilities.
 	s.Directory = customer.New(customer.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random,
-		Erasers: s.erasers()})
+		Tenant: s.Tenants.ByID, Shut: s.shut, Notice: s.lifecycleNotice, Seen: s.lastSeen, Erasers: s.erasers()})
 	if s.Hasher, err = credential.NewHasher(credential.HasherOptions{Concurrency: env.Config.Hashing.MaxConcurrent,
 		MemoryKiB: env.Config.Hashing.MemoryLimitMiB * 1024, Queue: env.Config.Hashing.QueueLength, Clock: env.Clock, Random: env.Random}); err != nil {
 		return nil, err
@@ -234,8 +235,9 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	s.Passwords = credential.NewPasswords(s.DB, s.Log, env.Random)
 	s.Challenges = challenge.New(challenge.Options{DB: s.DB, Ring: s.Ring, Clock: env.Clock, Random: env.Random})
 	s.Sessions = session.New(session.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random,
-		Customer: s.holder, Ended: s.sessionsEnded})
-	s.Grants = grant.New(grant.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random, Presence: s.presence, Persists: s.Sessions.Persists})
+		Customer: s.holder, Ended: s.sessionsEnded, Seen: s.Directory.NoteSeen})
+	s.Grants = grant.New(grant.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random, Presence: s.presence, Persists: s.Sessions.Persists,
+		Seen: s.Directory.NoteSeen})
 	s.Consents = consent.New(consent.Options{DB: s.DB, Log: s.Log})
 	if err := s.openOutbox(); err != nil {
 		return nil, err

@@ -41,6 +41,7 @@ func (s *Server) tasks() []task {
 		{"advance signing keys", s.every(30*time.Second, s.SigningKeys.Advance)},
 		{"rewrap keys", s.every(time.Minute, s.rewrap)},
 		{"replace look-up keys", s.every(5*time.Second, s.Directory.AdvanceLookups)},
+		{"follow the rules of the life of accounts", s.every(15*time.Second, s.Directory.Advance)},
 		{"finish erasures", s.every(time.Minute, s.erasureFinisher())},
 		{"delete what has expired", s.every(sweepEvery, s.sweep)},
 		{"prepare the event log", s.every(24*time.Hour, s.Log.Maintain)},

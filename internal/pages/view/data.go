@@ -99,6 +99,21 @@ type Disown struct {
 	RecoverURL string
 }
 
+// Keep asks whether a closed account is to be kept. Field: decision, keep.
+// Choices: leave.
+type Keep struct {
+	Until time.Time // when it is erased otherwise
+}
+
+// Invitation asks whether an account is to be opened. Field: decision, accept.
+// With Dead the link is good for nothing any more, and SignInURL is where to go
+// instead.
+type Invitation struct {
+	Dead      bool
+	Address   string // that was invited
+	SignInURL string
+}
+
 // Message says one thing and goes on. Posts the form with nothing chosen.
 type Message struct {
 	Title, Body Text
@@ -206,6 +221,8 @@ func (Collect) page() string       { return "collect" }
 func (Terms) page() string         { return "terms" }
 func (Consent) page() string       { return "consent" }
 func (Disown) page() string        { return "disown" }
+func (Keep) page() string          { return "keep" }
+func (Invitation) page() string    { return "invitation" }
 func (Message) page() string       { return "message" }
 func (Deny) page() string          { return "deny" }
 func (Fault) page() string         { return "fault" }
@@ -219,7 +236,7 @@ func (NotFound) page() string      { return "notfound" }
 
 func everyPage() []Data {
 	return []Data{
-		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, Collect{}, Terms{}, Consent{}, Disown{}, Message{},
+		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, Collect{}, Terms{}, Consent{}, Disown{}, Keep{}, Invitation{}, Message{},
 		Deny{}, Fault{}, Expired{}, Limited{}, Busy{}, SignOut{}, SignedOut{}, Account{}, NotFound{},
 	}
 }
