@@ -11,6 +11,7 @@ import (
 	"github.com/cardea-id/cardea/internal/i18n"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/pages/view"
+	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 // faultWords words the codes of journey.FieldError.
@@ -58,6 +59,26 @@ func wordsOf(fault journey.FieldError) view.Text {
 		return view.T(key)
 	}
 	return view.T("error.general")
+}
+
+// wordsOfAttribute says what is wrong with an attribute of a profile.
+func wordsOfAttribute(fields []tenant.Attribute, fault tenant.Fault) view.Text {
+	if fault.Missing {
+		return view.T("error.required")
+	}
+	for _, a := range fields {
+		if a.Name == fault.Name && len(a.Options) == 0 {
+			switch a.Format {
+			case "email":
+				return view.T("error.email")
+			case "date":
+				return view.T("error.date")
+			case "uri":
+				return view.T("error.url")
+			}
+		}
+	}
+	return wordsOf(journey.FieldError{Field: fault.Name, Code: "field_invalid"})
 }
 
 func count(n any) int {

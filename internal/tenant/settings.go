@@ -332,6 +332,8 @@ func (s Settings) Check() error {
 	for _, name := range s.SignUp.Collect {
 		if schema != nil && !slices.Contains(schema.Names(), name) {
 			fault("sign_up.collect names %q, which is not a property of profile", name)
+		} else if schema != nil && !slices.ContainsFunc(schema.Attributes(), func(a Attribute) bool { return a.Top() == name }) {
+			fault("sign_up.collect names %q, which is neither text, number nor yes or no: a form cannot ask for it", name)
 		}
 	}
 	seen := map[string]bool{"email": true, "phone": true, "username": true}

@@ -176,38 +176,6 @@ type SignedOut struct {
 	SignInURL string // empty: no link
 }
 
-// Account is the customer's own page. One form; its buttons post revoke (a
-// connection's ID), end (a session's ID), or choose: end_others, sign_out.
-type Account struct {
-	Name       string // how to greet; may be empty
-	Identifier string
-	Services   []Service
-	Connected  []Connection
-	Sessions   []Session
-}
-
-// Service is an application that the customer can go to.
-type Service struct{ Name, URL string }
-
-// Connection is an application that has access to the account.
-type Connection struct {
-	ID         string
-	Name       string
-	ThirdParty bool
-	Shares     []Share
-	Since      time.Time
-}
-
-// Session is one place where the customer is signed in.
-type Session struct {
-	ID              string
-	Browser, System string // "Firefox", "Windows"; may be empty
-	Phone           bool
-	This            bool
-	Seen            time.Time
-	Applications    []string
-}
-
 // NotFound says that there is nothing at this address.
 type NotFound struct{ HomeURL string }
 
@@ -231,12 +199,12 @@ func (Limited) page() string       { return "limited" }
 func (Busy) page() string          { return "busy" }
 func (SignOut) page() string       { return "signout" }
 func (SignedOut) page() string     { return "signedout" }
-func (Account) page() string       { return "account" }
 func (NotFound) page() string      { return "notfound" }
 
 func everyPage() []Data {
 	return []Data{
 		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, Collect{}, Terms{}, Consent{}, Disown{}, Keep{}, Invitation{}, Message{},
-		Deny{}, Fault{}, Expired{}, Limited{}, Busy{}, SignOut{}, SignedOut{}, Account{}, NotFound{},
+		Deny{}, Fault{}, Expired{}, Limited{}, Busy{}, SignOut{}, SignedOut{}, NotFound{},
+		Account{}, Profile{}, Access{}, Devices{}, Applications{}, Revoke{}, Preferences{},
 	}
 }

@@ -22,6 +22,8 @@ var titles = map[string]string{
 	"keep": "keep.title",
 	"terms": "terms.title", "deny": "deny.title", "expired": "expired.title", "limited": "limited.title", "busy": "busy.title",
 	"signout": "signout.title", "signedout": "signedout.title", "account": "account.title", "notfound": "notfound.title",
+	"profile": "profile.title", "access": "access.title", "devices": "account.devices", "applications": "account.connected",
+	"preferences": "preferences.title",
 }
 
 // TitleText is the document's title: what the heading says, as plain text.
@@ -49,6 +51,8 @@ func (f *frame) TitleText() string {
 		return f.S("invitation.title", "Brand", f.Brand())
 	case Consent:
 		return f.S("consent.title", "App", f.Application, "Brand", f.Brand())
+	case Revoke:
+		return f.S("revoke.title", "App", data.Name)
 	case Collect:
 		return f.titleOr(data.Title, "collect.title")
 	case Message:
