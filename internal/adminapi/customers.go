@@ -12,7 +12,6 @@ import (
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/problem"
-	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
@@ -150,7 +149,7 @@ func (a *api) createCustomer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	made.Tenant, made.Actor = t.ID, Operator
+	made.Tenant, made.Actor, made.Lifecycle = t.ID, Operator, t.Settings.Lifecycle
 	made.Customer = id.New[id.Customer](a.Clock.Now(), a.Random)
 	keys, err := a.Ring.Tenant(r.Context(), t.ID)
 	if err != nil {
@@ -261,8 +260,7 @@ type statusView struct {
 }
 
 // setStatus moves a customer to another status, where from are those that the
-// act is for; none means any. A status that keeps the customer out ends all
-// sessions and lineages with it.
+// act is for; none means any.
 func (a *api) setStatus(status customer.Status, from ...customer.Status) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		return a.act(w, r, status, func(tx *sqldb.Tx, t id.Tenant, c id.Customer, change customer.StatusChange) (statusView, error) {
@@ -273,15 +271,8 @@ func (a *api) setStatus(status customer.Status, from ...customer.Status) func(ht
 			if len(from) > 0 && state.Status != status && !slices.Contains(from, state.Status) {
 				return statusView{}, fmt.Errorf("%w: it is %s", customer.ErrNotAllowed, state.Status)
 			}
-			if _, err := a.Directory.ChangeStatus(tx, change); err != nil {
-				return statusView{}, err
-			}
-			now := statusView{ID: c, Status: status}
-			if status.MayUseTokens() {
-				return now, nil
-			}
-			now.Sessions, err = a.Sessions.EndAll(tx, t, c, "", session.Secured, Operator)
-			return now, err
+			changed, err := a.Directory.ChangeStatus(tx, change)
+			return statusView{ID: c, Status: status, Sessions: changed.Sessions}, err
 		})
 	}
 }
