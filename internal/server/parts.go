@@ -25,6 +25,7 @@ import (
 	"github.com/cardea-id/cardea/internal/credential"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/jose"
@@ -72,6 +73,7 @@ type Server struct {
 	Log          *event.Log
 	Watch        *configversion.Watch
 	Budgets      *budget.Budgets
+	Explanations *explain.Journal
 	Tenants      *tenant.Store
 	SigningKeys  *signingkey.Keys
 	Applications *application.Store
@@ -123,7 +125,7 @@ func Migrations() []sqldb.MigrationSet {
 		keyring.Migrations(), event.Migrations(), configversion.Migrations(), budget.Migrations(),
 		tenant.Migrations(), signingkey.Migrations(), application.Migrations(), customer.Migrations(),
 		credential.Migrations(), challenge.Migrations(), session.Migrations(), grant.Migrations(),
-		consent.Migrations(), notify.Migrations(), journey.Migrations(),
+		consent.Migrations(), notify.Migrations(), journey.Migrations(), explain.Migrations(),
 	}
 }
 
@@ -200,6 +202,9 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	}
 	s.Watch = configversion.New(s.DB, env.Clock, env.Logger)
 	s.Budgets = budget.New(s.DB, env.Clock)
+	if s.Explanations, err = explain.New(s.DB, env.Clock); err != nil {
+		return nil, err
+	}
 
 	// Configuration.
 	views, err := view.New()
@@ -355,6 +360,7 @@ func (s *Server) erasers() []func(*sqldb.Tx, id.Tenant, id.Customer) error {
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Consents.EraseCustomer(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Budgets.Clear(tx, t, c) },
 		journey.EraseCustomer,
+		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Explanations.Erase(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Log.Forget(tx, t, c) },
 	}
 }

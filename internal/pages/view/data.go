@@ -164,7 +164,7 @@ type Limited struct {
 // Busy says that the server has too much to do (status 503). The button posts
 // the form again: Values and State are kept in hidden fields where given,
 // never the password. RetryURL makes it a link instead.
-type Busy struct{ RetryURL string }
+type Busy struct{ RetryURL, ID string }
 
 // SignOut asks whether to sign out everywhere. Field: decision, sign_out or
 // stay.
