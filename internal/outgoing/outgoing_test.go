@@ -112,7 +112,9 @@ func TestRebindingGainsNothing(t *testing.T) {
 
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	inner, reached := counted(t, func(http.ResponseWriter, *http.Request) {})
-	server, _ := counted(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, inner.URL, http.StatusTemporaryRedirect) })
+	server, _ := counted(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, inner.URL, http.StatusTemporaryRedirect)
+	})
 	answer, err := ask(t, outgoing.New(outgoing.Options{TLS: trusting(server), Allow: loopback}), server.URL)
 	if err != nil || answer.Status != http.StatusTemporaryRedirect || reached.Load() != 0 {
 		t.Errorf("%v %v, reached %d", answer, err, reached.Load())
