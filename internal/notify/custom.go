@@ -24,6 +24,12 @@ var mayMention = map[Template][]string{
 	PasswordChanged: {"Brand"},
 	Disowned:        {"Brand"},
 	NewSignIn:       {"Application", "Brand"},
+	Invitation:      {"Brand"},
+	Locked:          {"Brand"},
+	Closed:          {"Brand"},
+	Reopened:        {"Brand"},
+	Dormancy:        {"Brand"},
+	Erasure:         {"Brand"},
 }
 
 // How long a brand's texts are at most, in characters.
@@ -183,5 +189,5 @@ func (w *Words) Preview(t Template, lang string, b Brand, at time.Time) (Mail, e
 	if !w.has(t) {
 		return Mail{}, fmt.Errorf("there is no message %q; there are %s", t, joinedTemplates())
 	}
-	return w.render(t, lang, b, Data{Code: "123456", ValidFor: 10 * time.Minute, Application: b.Name, Browser: "Firefox", System: "Windows", At: at})
+	return w.render(t, lang, b, Data{Code: "123456", ValidFor: 10 * time.Minute, Application: b.Name, Browser: "Firefox", System: "Windows", At: at, Until: at.AddDate(0, 0, 30)})
 }

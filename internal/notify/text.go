@@ -79,7 +79,11 @@ func (w *Words) renderText(t Template, lang string, brand Brand, d Data) (Text, 
 	f := factsOf(words, brand, d)
 	f.Code = modest(d.Code) // in one piece, as phones find it
 	var text strings.Builder
-	if err := w.texts[words.Lang()].ExecuteTemplate(&text, string(t)+".sms", f); err != nil {
+	part := string(t) + ".sms"
+	if w.texts[words.Lang()].Lookup(part) == nil {
+		part = string(t) + ".subject"
+	}
+	if err := w.texts[words.Lang()].ExecuteTemplate(&text, part, f); err != nil {
 		return Text{}, fmt.Errorf("putting %s into words: %w", t, err)
 	}
 	said := strings.TrimSpace(text.String())
@@ -116,6 +120,9 @@ func factsOf(words *i18n.Localizer, brand Brand, d Data) facts {
 		Brand: plain(brand.Name, 60), Application: plain(d.Application, 60), Browser: modest(d.Browser), System: modest(d.System),
 		Code: spaced(d.Code, words.Dir() == "rtl"), Date: words.Date(d.At.UTC()), Clock: words.Clock(d.At.UTC()),
 		Network: address(d.Network), Holder: d.Holder, Link: d.Link != "",
+	}
+	if !d.Until.IsZero() {
+		f.Until, f.UntilClock = words.Date(d.Until.UTC()), words.Clock(d.Until.UTC())
 	}
 	if minutes := int((d.ValidFor + time.Minute - 1) / time.Minute); minutes > 0 {
 		f.Minutes, f.Plural = words.Number(minutes), i18n.Plural(words.Lang(), minutes)

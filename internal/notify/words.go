@@ -27,7 +27,8 @@ type Words struct {
 }
 
 // parts are the sentences of each message as mail. The action is the label of
-// the link to the account. As a text message it has one part, "sms".
+// the link to the account. As a text message
+// it has one part, "sms", or says its subject alone.
 var parts = [...]string{"subject", "heading", "lead", "details", "not_you", "action"}
 
 // NewWords reads the embedded texts. Each language of the bundle must have all
@@ -44,7 +45,7 @@ func NewWords(bundle *i18n.Bundle) (*Words, error) {
 			return nil, fmt.Errorf("notify: %w", err)
 		}
 		for _, t := range Templates() {
-			for _, part := range append(parts[:], "sms") {
+			for _, part := range parts {
 				if texts.Lookup(string(t)+"."+part) == nil {
 					return nil, fmt.Errorf("notify: the texts in %s lack %s.%s", lang, t, part)
 				}
@@ -65,6 +66,8 @@ type facts struct {
 	Brand, Application, Browser, System string
 	Code                                string
 	Date, Clock                         string
+	Until                               string // the day of Data.Until, "" for none
+	UntilClock                          string
 	Minutes                             string // "" where there is no limit to tell
 	Plural                              string // CLDR's category of Minutes
 	Network                             string

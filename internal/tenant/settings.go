@@ -38,6 +38,18 @@ type Settings struct {
 	Languages   []string             `json:"languages"` // BCP 47, the first is the default
 	Tokens      Tokens               `json:"tokens"`
 	Mail        Mail                 `json:"mail"`
+	Lifecycle   Lifecycle            `json:"lifecycle"`
+}
+
+// Lifecycle says what becomes of accounts by themselves, and when. 0 is never,
+// and for a warning, that there is none.
+type Lifecycle struct {
+	InvitedFor        Duration `json:"invited_for"`         // how long an invitation waits to be taken up
+	CloseWindow       Duration `json:"close_window"`        // how long a closed account can be kept after all, before it is erased
+	DormantAfter      Duration `json:"dormant_after"`       // without a sign of life; 0: no account falls dormant
+	WarnDormant       Duration `json:"warn_dormant"`        // how long before that the customer is told
+	EraseDormantAfter Duration `json:"erase_dormant_after"` // how long an account is dormant before it is erased; 0: it is kept
+	WarnErase         Duration `json:"warn_erase"`          // how long before that the customer is told
 }
 
 // SignUp says how an account is opened.
@@ -236,6 +248,10 @@ func Defaults() Settings {
 			Access: Duration(10 * time.Minute), ID: Duration(10 * time.Minute), Code: Duration(time.Minute),
 			RefreshIdle: Duration(30 * 24 * time.Hour), RefreshAbsolute: Duration(365 * 24 * time.Hour),
 		},
+		Lifecycle: Lifecycle{
+			InvitedFor: Duration(14 * 24 * time.Hour), CloseWindow: Duration(30 * 24 * time.Hour),
+			WarnDormant: Duration(14 * 24 * time.Hour), WarnErase: Duration(30 * 24 * time.Hour),
+		},
 	}
 }
 
@@ -322,6 +338,7 @@ func (s Settings) Check() error {
 	between("tokens.code", s.Tokens.Code, 10*time.Second, 10*time.Minute)
 	between("tokens.refresh_idle", s.Tokens.RefreshIdle, time.Minute, 400*day)
 	between("tokens.refresh_absolute", s.Tokens.RefreshAbsolute, s.Tokens.RefreshIdle.D(), 1500*day)
+	s.Lifecycle.check(between, fault)
 	if !region.MatchString(s.Region) {
 		fault("region is %q; it is two capital letters such as GB", s.Region)
 	}
@@ -349,6 +366,8 @@ func (s Settings) Check() error {
 	for _, name := range s.SignUp.Collect {
 		if schema != nil && !slices.Contains(schema.Names(), name) {
 			fault("sign_up.collect names %q, which is not a property of profile", name)
+		} else if schema != nil && !slices.ContainsFunc(schema.Attributes(), func(a Attribute) bool { return a.Top() == name }) {
+			fault("sign_up.collect names %q, which is neither text, number nor yes or no: a form cannot ask for it", name)
 		}
 	}
 	seen := map[string]bool{"email": true, "phone": true, "username": true}
@@ -376,6 +395,32 @@ func (s Settings) Check() error {
 		fault("mail: the sender %q <%s> is not one name and one address", s.Mail.FromName, s.Mail.FromAddress)
 	}
 	return errors.Join(faults...)
+}
+
+// check tells what is wrong. Whoever is warned has time to come back, and is not
+// warned from the first day on.
+func (l Lifecycle) check(between func(string, Duration, time.Duration, time.Duration), fault func(string, ...any)) {
+	const day = 24 * time.Hour
+	between("lifecycle.invited_for", l.InvitedFor, time.Hour, 90*day)
+	between("lifecycle.close_window", l.CloseWindow, time.Hour, 90*day)
+	for _, rule := range []struct {
+		key, warning string
+		after, warn  Duration
+	}{
+		{"lifecycle.dormant_after", "lifecycle.warn_dormant", l.DormantAfter, l.WarnDormant},
+		{"lifecycle.erase_dormant_after", "lifecycle.warn_erase", l.EraseDormantAfter, l.WarnErase},
+	} {
+		if rule.warn != 0 {
+			between(rule.warning, rule.warn, day, 90*day)
+		}
+		if rule.after == 0 {
+			continue
+		}
+		between(rule.key, rule.after, 30*day, 3650*day)
+		if rule.warn >= rule.after {
+			fault("%s is %s, which is not shorter than %s, %s", rule.warning, rule.warn.D(), rule.key, rule.after.D())
+		}
+	}
 }
 
 // isWebPage tells whether pages may link to an address: over https, or over
