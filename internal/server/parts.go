@@ -34,6 +34,7 @@ import (
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
 	"github.com/cardea-id/cardea/internal/oauth"
+	"github.com/cardea-id/cardea/internal/outgoing"
 	"github.com/cardea-id/cardea/internal/pages"
 	"github.com/cardea-id/cardea/internal/pages/view"
 	"github.com/cardea-id/cardea/internal/problem"
@@ -88,6 +89,7 @@ type Server struct {
 	Words        *notify.Words // of messages
 	Inbox        *notify.Inbox // nil but in development
 	Outbox       *notify.Outbox
+	Asking       *outgoing.Client // whom the program itself asks over HTTP
 	Journeys     *journey.Engine
 	Pages        *pages.Pages
 	OAuth        *oauth.Provider
@@ -202,6 +204,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	}
 	s.Watch = configversion.New(s.DB, env.Clock, env.Logger)
 	s.Budgets = budget.New(s.DB, env.Clock)
+	s.Asking = outgoing.New(outgoing.Options{Allow: env.Config.Outgoing.AllowNetworks})
 	if s.Explanations, err = explain.New(s.DB, env.Clock); err != nil {
 		return nil, err
 	}
@@ -319,35 +322,6 @@ func (s *Server) openStores(ctx context.Context) error {
 		return fmt.Errorf("bring the key store up to date: %w", err)
 	}
 	return nil
-}
-
-// openOutbox chooses how messages leave: into the inbox in development, else
-// by SMTP, else not at all, which every message then says when it is given up.
-func (s *Server) openOutbox() error {
-	var err error
-	var transport notify.Transport = unconfigured{}
-	smtp := s.Config.SMTP
-	switch {
-	case s.Development:
-		s.Inbox = notify.NewInbox(s.DB)
-		transport = s.Inbox
-	case smtp.Host != "":
-		transport, err = notify.NewSMTP(notify.SMTPOptions{Host: smtp.Host, Port: smtp.Port, TLS: notify.TLSPolicy(smtp.TLS),
-			Username: smtp.User, Password: smtp.Password.Reveal()})
-		if err != nil {
-			return fmt.Errorf("smtp: %w", err)
-		}
-	}
-	s.Outbox, err = notify.New(notify.Options{DB: s.DB, Ring: s.Ring, Brands: s.mailBrand, Transport: transport, Words: s.Words,
-		Random: s.Random, Logger: s.Logger})
-	return err
-}
-
-// unconfigured refuses messages of an installation that cannot send any.
-type unconfigured struct{}
-
-func (unconfigured) Send(context.Context, notify.Mail) error {
-	return &notify.PermanentError{Reason: "smtp.host is not set"}
 }
 
 // erasers are what each capability deletes of a customer who is erased.

@@ -19,7 +19,7 @@ func (f *frame) ButtonOf(label Text) Button       { return Button{f.Say(label), 
 
 var titles = map[string]string{
 	"identify": "identify.title", "password": "password.title", "signup": "signup.title", "recover": "recover.title",
-	"keep": "keep.title",
+	"keep":  "keep.title",
 	"terms": "terms.title", "deny": "deny.title", "expired": "expired.title", "limited": "limited.title", "busy": "busy.title",
 	"signout": "signout.title", "signedout": "signedout.title", "account": "account.title", "notfound": "notfound.title",
 	"profile": "profile.title", "access": "access.title", "devices": "account.devices", "applications": "account.connected",
@@ -126,6 +126,10 @@ func (f *frame) IdentifierInput() Input {
 
 // AddressInput is the field that asks for the address of a new account.
 func (f *frame) AddressInput() Input {
+	if data, _ := f.Data.(CreateAccount); data.Phone {
+		return f.Input(Field{Name: "identifier", Type: "text", Label: T("identify.email_phone"), Why: T("signup.why_phone"),
+			Autocomplete: "username", Required: true, MaxLength: 320, LTR: true}, "identifier")
+	}
 	return f.Input(Field{Name: "identifier", Type: "email", Label: T("signup.email"), Why: T("signup.why"),
 		Autocomplete: "email", Required: true, MaxLength: 320}, "identifier")
 }
