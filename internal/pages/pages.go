@@ -68,6 +68,7 @@ type Options struct {
 	// BrandAsset returns a file of the tenant's brand by its name, or
 	// tenant.ErrNoAsset.
 	BrandAsset func(ctx context.Context, t *tenant.Tenant, name string) (brand.Asset, []byte, error)
+	Enrolment  Enrolment // nil where there are no operators to be made
 }
 
 // Pages answers customers' browsers. It is safe for concurrent use.
@@ -90,6 +91,8 @@ func (p *Pages) Routes() []route.Route {
 		{Method: "POST", Pattern: journeyPath, Cookies: true, Form: true, Handle: p.answer},
 		{Method: "GET", Pattern: "/account", Cookies: true, Handle: p.account},
 		{Method: "POST", Pattern: "/account", Cookies: true, Form: true, Handle: p.changeAccount},
+		{Method: "GET", Pattern: "/operator", Handle: p.operator},
+		{Method: "POST", Pattern: "/operator", Cookies: true, Form: true, Handle: p.enrol},
 		{Method: "GET", Pattern: "/signed-out", Cookies: true, Handle: p.SignedOut},
 		{Method: "GET", Pattern: "/assets/{name}", Handle: p.asset},
 		{Method: "GET", Pattern: "/assets/brand/{name}", Handle: p.brandAsset},
