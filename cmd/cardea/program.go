@@ -84,6 +84,13 @@ type commands struct {
 		List   listGrantsCommand  `cmd:"" help:"List what a customer has allowed applications."`
 		Revoke revokeGrantCommand `cmd:"" help:"Take back what a customer has allowed an application; its tokens end."`
 	} `cmd:"" help:"Grants: what customers have allowed applications."`
+	Operator struct {
+		List       listOperatorsCommand  `cmd:"" help:"List who runs the installation, and what each holds."`
+		Create     createOperatorCommand `cmd:"" help:"Make an operator of an account of the system tenant, which is made where there is none."`
+		Scopes     operatorScopesCommand `cmd:"" help:"Show what an operator holds, or have it hold what the flags say."`
+		Remove     removeOperatorCommand `cmd:"" help:"Take everything from an operator, at once."`
+		BreakGlass breakGlassCommand     `cmd:"" help:"In an emergency: print a one-time link that makes an operator who holds everything."`
+	} `cmd:"" help:"Operators: who runs the installation through the admin API."`
 	Event struct {
 		List listEventsCommand `cmd:"" help:"List what happened in a tenant, the newest first."`
 	} `cmd:"" help:"Events: what happened."`
