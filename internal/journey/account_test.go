@@ -494,3 +494,34 @@ func TestANewDeviceIsTold(t *testing.T) {
 		}
 	})
 }
+
+// Closing asks for a proof, signs everybody out, and is taken back by signing in.
+func TestClosingTheAccount(t *testing.T) {
+	journeytest.Each(t, func(t *testing.T, w *journeytest.World) {
+		who := w.NewCustomer(t, ana, password)
+		b, elsewhere := signedIn(t, w, ana, password), signedIn(t, w, ana, password)
+		w.Fake.Advance(6 * time.Minute)
+		at(t, b.Begin(t, "close-account"), "password", "")
+		at(t, b.Send(t, "decision", "close"), "password", "password_empty")
+		at(t, b.Send(t, "password", password), "close-account", "")
+		until := b.View.Prompt.(step.CloseAccountPrompt).Until
+		if window := w.Tenant.Settings.Lifecycle.CloseWindow.D(); window == 0 || !until.Equal(w.Fake.Now().Add(window)) {
+			t.Errorf("it can be kept until %v", until)
+		}
+		asked := b.View.State
+		at(t, b.Send(t, "choose", "back"), "denied", "")
+		at(t, b.Submit(t, asked, journeytest.Values("decision", "close")), "account-closed", "")
+		if person(t, w, who).Status != customer.Closed || alive(t, b) || alive(t, elsewhere) || !b.Finished.KeptUntil.Equal(until) {
+			t.Errorf("the account is %s", person(t, w, who).Status)
+		}
+		if err := b.Submit(t, asked, journeytest.Values("decision", "close")).Err; !errors.Is(err, journey.ErrCrossed) {
+			t.Errorf("it is closed twice: %v", err)
+		}
+		back := w.Browser()
+		at(t, back.Begin(t, "sign-in").Send(t, "identifier", ana).Send(t, "password", password), "keep", "")
+		at(t, back.Send(t, "decision", "keep"), "authenticated", "")
+		if person(t, w, who).Status != customer.Active {
+			t.Error("the account is not kept")
+		}
+	})
+}

@@ -104,7 +104,7 @@ func (a Answer) Value(field string) string { return a.Values.Get(field) }
 
 // Finished is a journey's end.
 type Finished struct {
-	Outcome     string // "authenticated", "consented", "denied", "disowned", "password-changed", "address-added", "address-removed"
+	Outcome     string // "authenticated", "consented", "denied", "disowned", "password-changed", "address-added", "address-removed", "account-closed"
 	Customer    id.Customer
 	Session     *session.Session // the session begun or renewed, nil when none was
 	SessionKey  string           // the session cookie's new value, "" to leave it
@@ -113,6 +113,7 @@ type Finished struct {
 	Created     bool             // whether an account was made
 	Recovered   bool             // whether a new password was set by recovery
 	Hint        string           // the address that a recovery goes on with
+	KeptUntil   time.Time        // until when a closed account can be kept
 	EndedOthers bool             // whether every other session was ended
 	Replaced    bool             // whether an address took the place of another
 	Return      Return

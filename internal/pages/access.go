@@ -53,6 +53,7 @@ func (p *Pages) accessRoutes() []route.Route {
 	}
 	return []route.Route{
 		get(passwordPath, p.opening("change-password")),
+		get(closePath, p.opening("close-account")),
 		get(addressesPath+"/new", p.opening("change-address")),
 		get(addressesPath+"/{identifier}", p.opening("change-address")),
 		get(addressesPath+"/{identifier}/confirm", p.opening("change-address")),
@@ -69,6 +70,9 @@ func (p *Pages) opening(name string) route.Handler {
 			return
 		}
 		start := journey.Start{Journey: name, Return: journey.Return{Kind: returnAccount, Params: accessPath}, Client: v.client}
+		if name == "close-account" {
+			start.Return.Params = accountPath
+		}
 		if about := r.PathValue("identifier"); about != "" {
 			at := slices.IndexFunc(v.who.Identifiers, func(it customer.Identifier) bool { return string(it.ID) == about })
 			if at < 0 {

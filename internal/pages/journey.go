@@ -139,6 +139,12 @@ func (p *Pages) finish(w http.ResponseWriter, r *http.Request, t *tenant.Tenant,
 // toAccount goes on to the page of the account that a journey was for, which
 // says what was done.
 func (p *Pages) toAccount(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, client journey.Client, finished *journey.Finished) {
+	if finished.Outcome == "account-closed" {
+		p.Jar.Clear(w, t, browser.Session)
+		p.Jar.Clear(w, t, browser.Journey)
+		p.draw(w, r, t, sheet{page: view.Page{Lang: client.Language, Data: view.SignedOut{SignInURL: p.signInURL(t, client.Language), Closed: finished.KeptUntil}}})
+		return
+	}
 	var done accountState
 	switch {
 	case finished.Recovered, finished.Outcome == "password-changed" && !finished.EndedOthers:

@@ -70,6 +70,7 @@ type Options struct {
 	// BrandAsset returns a file of the tenant's brand by its name, or
 	// tenant.ErrNoAsset.
 	BrandAsset func(ctx context.Context, t *tenant.Tenant, name string) (brand.Asset, []byte, error)
+	Enrolment  Enrolment // nil where there are no operators to be made
 }
 
 // Pages answers customers' browsers. It is safe for concurrent use.
@@ -89,7 +90,10 @@ func (p *Pages) Routes() []route.Route {
 		{Method: "GET", Pattern: "/sign-up", Cookies: true, Handle: p.begin("sign-up")},
 		{Method: "GET", Pattern: "/recover", Cookies: true, Handle: p.recover},
 		{Method: "GET", Pattern: "/not-me", Cookies: true, Handle: p.notMe},
+		{Method: "GET", Pattern: "/invitation", Cookies: true, Handle: p.invitation},
 		{Method: "POST", Pattern: journeyPath, Cookies: true, Form: true, Handle: p.answer},
+		{Method: "GET", Pattern: "/operator", Handle: p.operator},
+		{Method: "POST", Pattern: "/operator", Cookies: true, Form: true, Handle: p.enrol},
 		{Method: "GET", Pattern: "/signed-out", Cookies: true, Handle: p.SignedOut},
 		{Method: "GET", Pattern: "/assets/{name}", Handle: p.asset},
 		{Method: "GET", Pattern: "/assets/brand/{name}", Handle: p.brandAsset},
@@ -141,11 +145,26 @@ func (p *Pages) notMe(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) 
 		p.broken(w, r, t, err)
 		return
 	}
+	p.Begin(w, r, t, journey.Start{Journey: "not-me", Return: journey.Return{Kind: returnRecovery}, Client: client, Link: linkOf(r)})
+}
+
+// invitation is what the link of an invitation opens. It changes nothing either.
+func (p *Pages) invitation(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
+	client, err := p.Client(w, r, t)
+	if err != nil {
+		p.broken(w, r, t, err)
+		return
+	}
+	p.Begin(w, r, t, journey.Start{Journey: "invitation", Return: journey.Return{Kind: returnAccount}, Client: client, Link: linkOf(r)})
+}
+
+// linkOf is what the link of a message carries.
+func linkOf(r *http.Request) string {
 	link := r.URL.Query().Get("link")
 	if len(link) > maxLink {
-		link = ""
+		return ""
 	}
-	p.Begin(w, r, t, journey.Start{Journey: "not-me", Return: journey.Return{Kind: returnRecovery}, Client: client, Link: link})
+	return link
 }
 
 // maxLink is the longest link that is read.

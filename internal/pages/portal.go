@@ -28,11 +28,12 @@ const (
 	preferencesPath  = "/account/preferences"
 	passwordPath     = "/account/password"
 	addressesPath    = "/account/addresses"
+	closePath        = "/account/close"
 )
 
 // doors are the pages that the account's navigation leads to, in its order.
 var doors = []struct{ name, path string }{
-	{"profile", profilePath}, {"access", accessPath}, {"devices", devicesPath}, {"applications", applicationsPath}, {"preferences", preferencesPath},
+	{"profile", profilePath}, {"access", accessPath}, {"devices", devicesPath}, {"applications", applicationsPath}, {"preferences", preferencesPath}, {"close", closePath},
 }
 
 // portalRoutes lists what answers below /account.

@@ -46,6 +46,9 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 	if prompt, asks := s.Prompt.(step.DisownPrompt); asks && prompt.Dead {
 		out.status = http.StatusGone
 	}
+	if prompt, asks := s.Prompt.(step.InvitationPrompt); asks && prompt.Dead {
+		out.status = http.StatusGone
+	}
 	out.page.Notice = cmp.Or(out.page.Notice, s.notice)
 	switch {
 	case s.Limited != nil:
@@ -91,13 +94,13 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 	switch prompt := s.Prompt.(type) {
 	case step.IdentifyPrompt:
 		keep("identifier", prompt.Value)
-		page.Data = view.Identify{Kinds: kindsOf(prompt.Kinds), Create: prompt.MayOpen}
+		page.Data = view.Identify{Kinds: kindsOf(prompt.Kinds, prompt.Phone), Create: prompt.MayOpen}
 	case step.RecoverPrompt:
 		keep("identifier", prompt.Value)
-		page.Data = view.Recover{Kinds: kindsOf(prompt.Kinds)}
+		page.Data = view.Recover{Kinds: kindsOf(prompt.Kinds, prompt.Phone)}
 	case step.CreateAccountPrompt:
 		keep("identifier", prompt.Value)
-		page.Data = view.CreateAccount{SignIn: true}
+		page.Data = view.CreateAccount{SignIn: true, Phone: prompt.Phone}
 	case step.PasswordPrompt:
 		if prompt.Stay {
 			page.Values["stay"] = "true"
@@ -105,8 +108,11 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		page.Data = view.Password{Identifier: prompt.Identifier, Stay: prompt.OfferStay, Code: true, Recover: true, Account: prompt.Account}
 	case step.CodePrompt:
 		page.Data = view.Code{Address: prompt.Address, SignUp: prompt.SignUp, Recovery: prompt.Recovery, Account: prompt.Account, Length: prompt.Digits, Resend: true, Back: true,
-			Password: !prompt.SignUp && !prompt.Recovery && !prompt.Account}
+			Password: !prompt.SignUp && !prompt.Recovery && !prompt.Account, Phone: prompt.Phone, Mailed: prompt.Mailed, Mail: prompt.MayMail, Text: prompt.MayText}
 		p.describeCode(s, page, prompt.Sent)
+		if prompt.NoTexts {
+			page.Notice = &view.Notice{Tone: view.Problem, Text: view.T("notice.no_texts")}
+		}
 	case step.ProveAddressPrompt:
 		page.Data = view.Code{Address: prompt.Address, New: true, Length: prompt.Digits, Resend: true, Back: true}
 		p.describeCode(s, page, prompt.Sent)
@@ -116,6 +122,8 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 			page.Values["end_others"] = "true"
 		}
 		page.Data = view.NewAddress{Replaces: prompt.Replaces}
+	case step.CloseAccountPrompt:
+		page.Data = view.CloseAccount{Until: prompt.Until}
 	case step.RemoveAddressPrompt:
 		page.Data = view.RemoveAddress{Address: prompt.Address, Last: prompt.Last}
 	case step.NewPasswordPrompt:
@@ -138,6 +146,10 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		page.Data = p.consentOf(s, prompt)
 	case step.DisownPrompt:
 		page.Data = view.Disown{Dead: prompt.Dead, RecoverURL: t.URL("/recover") + "?ui_locales=" + url.QueryEscape(s.lang)}
+	case step.KeepPrompt:
+		page.Data = view.Keep{Until: prompt.Until}
+	case step.InvitationPrompt:
+		page.Data = view.Invitation{Dead: prompt.Dead, Address: prompt.Address, SignInURL: p.signInURL(t, s.lang)}
 	case step.NoticePrompt:
 		message := view.Message{Body: view.T("message." + prompt.Text)}
 		if prompt.Text == "no_account" {
@@ -164,7 +176,7 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 // mostly one that was misread.
 func (p *Pages) describeCode(s shown, page *view.Page, sent bool) {
 	switch {
-	case s.typed.Get("choose") == "resend" && sent && s.Limited == nil:
+	case slices.Contains([]string{"resend", "by_mail", "by_text"}, s.typed.Get("choose")) && sent && s.Limited == nil:
 		page.Notice = &view.Notice{Tone: view.OK, Text: view.T("notice.code_sent")}
 	case !sent:
 		page.Notice = &view.Notice{Tone: view.Info, Text: view.T("notice.code_expired")}
@@ -179,11 +191,15 @@ func titled(text string) bool { return text == "code_first" || text == "address_
 
 // kindsOf are the kinds of address that a field takes. Identifiers of the
 // tenant's own look like user names.
-func kindsOf(declared []string) []string {
-	if len(declared) > 0 {
-		return []string{"email", "username"}
+func kindsOf(declared []string, phone bool) []string {
+	kinds := []string{"email"}
+	if phone {
+		kinds = append(kinds, "phone")
 	}
-	return []string{"email"}
+	if len(declared) > 0 {
+		kinds = append(kinds, "username")
+	}
+	return kinds
 }
 
 // describeLimit says what is paused, until when, and what works meanwhile.
@@ -211,6 +227,7 @@ func (p *Pages) describeLimit(s shown, page *view.Page) {
 	page.Errors, page.Notice = nil, nil
 	page.Data = view.Limited{
 		Until: limit.Until, Code: limit.What == budget.Password, Password: atCode && !code.SignUp, Back: limit.What != budget.Hash,
+		Mail: atCode && code.MayMail,
 	}
 }
 

@@ -20,6 +20,7 @@ var faultWords = map[string]string{
 	"identifier_invalid":         "error.identifier_unknown_kind",
 	"email_invalid":              "error.email",
 	"phone_invalid":              "error.phone",
+	"phone_no_texts":             "error.phone_no_texts",
 	"password_empty":             "error.password_required",
 	"password_wrong":             "error.password_wrong",
 	"password_malformed":         "error.invalid",
@@ -92,7 +93,7 @@ func reasonOf(name string) view.Text {
 	switch name {
 	case "account_closed":
 		return view.T("deny.locked")
-	case "terms_declined", "sign_up_closed", "no_account", "account_changed":
+	case "terms_declined", "sign_up_closed", "no_account", "account_changed", "stays_closed", "invitation_over":
 		return view.T("deny." + name)
 	}
 	return view.Text{}

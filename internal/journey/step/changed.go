@@ -59,7 +59,7 @@ func (f Finish) change(ctx context.Context, run *journey.Run, who *customer.Cust
 		if err != nil {
 			return err
 		}
-		if !state.Status.MaySignIn() || state.Epoch != s.Epoch {
+		if state.Status.At(customer.Cookie) != customer.Opens || state.Epoch != s.Epoch {
 			return errRefused
 		}
 		if err := f.spend(tx, run); err != nil {
@@ -244,4 +244,5 @@ const (
 	passwordChanged = "password-changed"
 	addressAdded    = "address-added"
 	addressRemoved  = "address-removed"
+	accountClosed   = "account-closed"
 )

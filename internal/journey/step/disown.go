@@ -37,8 +37,12 @@ func (Disown) Check(c journey.Config) error                     { return c.Only(
 func (Disown) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
 
 func (d Disown) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, error) {
-	_, good, err := d.Challenges.ReadLink(ctx, run.Keys, run.Tenant.ID, disownPurpose, run.State.Link)
-	return DisownPrompt{Dead: !good}, err
+	link, good, err := d.Challenges.ReadLink(ctx, run.Keys, run.Tenant.ID, disownPurpose, run.State.Link)
+	if err != nil || !good {
+		return DisownPrompt{Dead: true}, err
+	}
+	state, err := d.Directory.State(ctx, run.Tenant.ID, link.Customer)
+	return DisownPrompt{Dead: state.Status.At(customer.NotMe) != customer.Opens}, err
 }
 
 func (Disown) Answer(_ context.Context, _ *journey.Run, answer journey.Answer) (journey.Result, error) {
@@ -94,6 +98,9 @@ func (f Finish) disowned(ctx context.Context, run *journey.Run) (*journey.Finish
 		}
 		if state.Epoch != who.Epoch {
 			return customer.ErrChanged // his addresses may have been, since he was read
+		}
+		if state.Status.At(customer.NotMe) != customer.Opens {
+			return errSpent
 		}
 		spent, err := f.Challenges.SpendLink(tx, link)
 		if err != nil {

@@ -28,7 +28,7 @@ const ACR = "urn:cardea:acr:1fa"
 type Finish struct{ Capabilities }
 
 // outcomes are how a journey can be finished.
-var outcomes = []string{"authenticated", "recovered", "disowned", "consented", "denied", passwordChanged, addressAdded, addressRemoved}
+var outcomes = []string{"authenticated", "recovered", "disowned", "consented", "denied", passwordChanged, addressAdded, addressRemoved, accountClosed}
 
 func (Finish) Outcomes() []string                               { return []string{"refused", "taken", "closed"} }
 func (Finish) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
@@ -68,6 +68,8 @@ func (f Finish) Finish(ctx context.Context, run *journey.Run) (*journey.Finished
 		return f.addressAdded(ctx, run)
 	case addressRemoved:
 		return f.addressRemoved(ctx, run)
+	case accountClosed:
+		return f.accountClosed(ctx, run)
 	}
 	return f.authenticated(ctx, run)
 }
@@ -81,7 +83,7 @@ func (f Finish) consented(ctx context.Context, run *journey.Run) (*journey.Finis
 		if err != nil {
 			return err
 		}
-		if !state.Status.MaySignIn() || state.Epoch != run.State.Epoch {
+		if state.Status.At(customer.Cookie) != customer.Opens || state.Epoch != run.State.Epoch {
 			return errRefused
 		}
 		_, err = f.Grants.Allow(tx, grant.Allowance{
@@ -143,6 +145,14 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		before = nil
 	}
 
+	joins, good, err := f.prepareJoining(ctx, run)
+	if err != nil {
+		return nil, journey.Result{}, err
+	}
+	if !good {
+		return nil, journey.To("refused"), nil
+	}
+
 	finished := &journey.Finished{Outcome: "authenticated", Customer: who, Created: created}
 	var secret session.Secret
 	var epoch int64
@@ -159,10 +169,9 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		if err != nil {
 			return err
 		}
-		if !state.Status.MaySignIn() || (!created && state.Epoch != s.Epoch) {
+		if !created && state.Epoch != s.Epoch {
 			return errRefused
 		}
-		epoch = state.Epoch
 		if err := f.spend(tx, run); err != nil {
 			return err
 		}
@@ -172,6 +181,15 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		if err := f.tell(tx, notices, links); err != nil {
 			return err
 		}
+		if !created {
+			if err := f.admit(tx, run, key, state, joins); err != nil {
+				return err
+			}
+			if state, err = f.Directory.Hold(tx, run.Tenant.ID, who); err != nil {
+				return err
+			}
+		}
+		epoch = state.Epoch
 		finished.Session, secret, err = f.begin(tx, run, key, who, epoch)
 		return err
 	})
@@ -226,7 +244,7 @@ func (f Finish) afterTaken(ctx context.Context, run *journey.Run) (*journey.Fini
 	if err != nil {
 		return nil, journey.Result{}, err
 	}
-	s.Customer, s.Epoch, s.PasswordHash, s.Profile = holder, state.Epoch, "", nil
+	s.Customer, s.Epoch, s.PasswordHash, s.Profile, s.Joins = holder, state.Epoch, "", nil, ""
 	if run.Device, err = f.Device(ctx, run.Tenant.ID, holder, run.Client.Device); err != nil {
 		return nil, journey.Result{}, err
 	}
@@ -244,7 +262,7 @@ func (f Finish) create(tx *sqldb.Tx, run *journey.Run, key *keyring.Customer) er
 	}
 	err := f.Directory.Create(tx, run.Keys, key, customer.NewCustomer{
 		Tenant: run.Tenant.ID, Customer: s.Minted, Profile: s.Profile,
-		Identifiers: []customer.NewIdentifier{{Normalised: *s.Subject, Verified: true}},
+		Identifiers: []customer.NewIdentifier{{Normalised: *s.Subject, Verified: true}}, Lifecycle: run.Tenant.Settings.Lifecycle,
 	})
 	if err != nil {
 		return err
@@ -270,6 +288,9 @@ func (f Finish) spend(tx *sqldb.Tx, run *journey.Run) error {
 			if !spent {
 				return journey.ErrFinished
 			}
+		}
+		if proof.Budget == "" { // a link's: nothing was guessed
+			continue
 		}
 		if err := f.Budgets.Settle(tx, run.Tenant.ID, proof.Budget, journey.Subject(run)); err != nil {
 			return err

@@ -28,6 +28,7 @@ type Recover struct {
 // Choices: back (to signing in).
 type CreateAccount struct {
 	SignIn bool // offer "Sign in"
+	Phone  bool // a phone number is taken too
 }
 
 // Code asks for the code that was sent. Field: code. Choices: resend, back,
@@ -35,6 +36,9 @@ type CreateAccount struct {
 type Code struct {
 	Address  string // where the code went, as it was typed
 	Phone    bool   // by text message
+	Mailed   bool   // by mail, to the account that the number finds
+	Mail     bool   // offer to send it by mail
+	Text     bool   // offer to send it by text message
 	SignUp   bool   // the address is being proven for a new account
 	Recovery bool   // a new password is chosen next
 	Length   int    // digits; the script sends the form when they are there, 0 = it doesn't
@@ -59,6 +63,10 @@ type NewPassword struct {
 type NewAddress struct {
 	Replaces string // the address whose place it takes, "" for none
 }
+
+// CloseAccount tells what closing the account does, and asks. Field: decision,
+// close. Choices: back.
+type CloseAccount struct{ Until time.Time }
 
 // RemoveAddress asks whether to give an address up. Field: decision, remove.
 // Choices: back.
@@ -116,6 +124,21 @@ type Disown struct {
 	RecoverURL string
 }
 
+// Keep asks whether a closed account is to be kept. Field: decision, keep.
+// Choices: leave.
+type Keep struct {
+	Until time.Time // when it is erased otherwise
+}
+
+// Invitation asks whether an account is to be opened. Field: decision, accept.
+// With Dead the link is good for nothing any more, and SignInURL is where to go
+// instead.
+type Invitation struct {
+	Dead      bool
+	Address   string // that was invited
+	SignInURL string
+}
+
 // Message says one thing and goes on. Posts the form with nothing chosen.
 type Message struct {
 	Title, Body Text
@@ -162,13 +185,14 @@ type Limited struct {
 	RetryURL string
 	Code     bool // still works
 	Password bool // still works
+	Mail     bool // still works, for codes
 	Back     bool
 }
 
 // Busy says that the server has too much to do (status 503). The button posts
 // the form again: Values and State are kept in hidden fields where given,
 // never the password. RetryURL makes it a link instead.
-type Busy struct{ RetryURL string }
+type Busy struct{ RetryURL, ID string }
 
 // SignOut asks whether to sign out everywhere. Field: decision, sign_out or
 // stay.
@@ -178,6 +202,9 @@ type SignOut struct{}
 type SignedOut struct {
 	BackURL   string // to the application; empty: no link
 	SignInURL string // empty: no link
+	// Closed is until when the account that was just closed can be kept; zero
+	// where none was.
+	Closed time.Time
 }
 
 // NotFound says that there is nothing at this address.
@@ -190,11 +217,14 @@ func (CreateAccount) page() string { return "signup" }
 func (Code) page() string          { return "code" }
 func (NewPassword) page() string   { return "newpassword" }
 func (NewAddress) page() string    { return "newaddress" }
+func (CloseAccount) page() string  { return "closeaccount" }
 func (RemoveAddress) page() string { return "removeaddress" }
 func (Collect) page() string       { return "collect" }
 func (Terms) page() string         { return "terms" }
 func (Consent) page() string       { return "consent" }
 func (Disown) page() string        { return "disown" }
+func (Keep) page() string          { return "keep" }
+func (Invitation) page() string    { return "invitation" }
 func (Message) page() string       { return "message" }
 func (Deny) page() string          { return "deny" }
 func (Fault) page() string         { return "fault" }
@@ -207,7 +237,8 @@ func (NotFound) page() string      { return "notfound" }
 
 func everyPage() []Data {
 	return []Data{
-		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, NewAddress{}, RemoveAddress{}, Collect{}, Terms{}, Consent{}, Disown{}, Message{},
+		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, NewAddress{}, RemoveAddress{}, CloseAccount{}, Collect{}, Terms{}, Consent{}, Disown{},
+		Keep{}, Invitation{}, Message{},
 		Deny{}, Fault{}, Expired{}, Limited{}, Busy{}, SignOut{}, SignedOut{}, NotFound{},
 		Account{}, Profile{}, Access{}, Devices{}, Applications{}, Revoke{}, Preferences{},
 	}

@@ -96,6 +96,8 @@ func TestFieldsAndChoices(t *testing.T) {
 		"newaddress-change":   {"It takes the place of <bdi>ana@example.com</bdi>", `value="ana@"`},
 		"removeaddress":       {`name="decision" value="remove"`, choose("back")},
 		"removeaddress-last":  {"the only address", choose("back")},
+		"closeaccount":        {`name="decision" value="close"`, choose("back"), "Until <bdi>31 August 2026</bdi> you can change your mind"},
+		"signedout-closed":    {"Your account is closed", "before <bdi>31 August 2026</bdi>", `href="/sign-in"`},
 		"deny-changed":        {`href="/account/sign-in"`},
 		"collect":             {`name="given_name" autocomplete="given-name" required`, `type="date"`, `autocomplete="bday"`, `name="loyalty_number" autocomplete="off"`, choose("skip")},
 		"collect-error":       {`value="Ana"`, `<option value="ar" selected>`, `id="e-f-family_name"`, `aria-invalid="true" aria-describedby="e-f-family_name" autofocus`, "<title>Error: Your delivery"},
@@ -123,6 +125,9 @@ func TestFieldsAndChoices(t *testing.T) {
 		"fault-redirect":      {"err_06c1x5m8kz7v9b2n4q6r8t0w1y", "isn&#39;t registered for it"},
 		"identify-error":      {`value="ana@"`, `name="lang" value="ar"`},
 		"consent-verified":    {"Your loyalty points", "is made by others, not by"},
+		"keep":                {`name="decision" value="keep"`, choose("leave"), "It will be deleted for good on"},
+		"invitation":          {`name="decision" value="accept"`, "<bdi>ana@example.com</bdi>"},
+		"invitation-dead":     {`href="/sign-in"`},
 	} {
 		page := all[name]
 		page.Look = look

@@ -79,7 +79,7 @@ func New(t testing.TB, engine sqldb.Engine, configure ...func(*server.Environmen
 	i.cfg.KeyStore.URL = config.NewSecret(dbtest.URL(t, engine, server.KeyStoreMigrations()))
 	i.cfg.RootKey.Value = config.NewSecret(base64.StdEncoding.EncodeToString(raw[:]))
 	// All of a test comes from one address: the limits count and refuse nobody.
-	i.cfg.Rate = config.Rate{FormsPerSecond: 100_000, FormsBurst: 1_000_000, FailuresPerSecond: 100_000, FailuresBurst: 1_000_000}
+	i.cfg.Rate = config.Rate{FormsPerSecond: 100_000, FormsBurst: 1_000_000, FailuresPerSecond: 100_000, FailuresBurst: 1_000_000, AdminPerSecond: 100_000, AdminBurst: 1_000_000}
 	i.listen()
 	i.public = strings.TrimPrefix(i.Base, "http://")
 	i.start()
@@ -250,7 +250,7 @@ func (i *Installation) Customer(t *tenant.Tenant, email, password string) id.Cus
 	}
 	i.must(i.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		err := i.Directory.Create(tx, keys, key, customer.NewCustomer{Tenant: t.ID, Customer: who, Actor: "test",
-			Identifiers: []customer.NewIdentifier{{Normalised: address, Verified: true}}, Profile: map[string]any{"given_name": "Ana"}})
+			Identifiers: []customer.NewIdentifier{{Normalised: address, Verified: true}}, Profile: map[string]any{"given_name": "Ana"}, Lifecycle: t.Settings.Lifecycle})
 		if err != nil || password == "" {
 			return err
 		}
