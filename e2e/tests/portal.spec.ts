@@ -126,6 +126,19 @@ test('addresses and password are changed, and every address is told', async ({ p
     await told(at.inboxJson, second, /password was changed/);
   });
   await phone.close();
+
+  await test.step('the account is closed, and kept after all', async () => {
+    await page.goto(at.account);
+    await turn(page, () => page.getByRole('link', { name: 'Close account' }).click());
+    await look(page, 'portal-close-1-ask');
+    await turn(page, () => page.locator('button[name="decision"][value="close"]').click());
+    await expect(page.getByRole('heading', { name: 'Your account is closed' })).toBeVisible();
+    await look(page, 'portal-close-2-done');
+    await page.goto(at.account);
+    await signIn(page, second, 'velvet ladder beside 9 lighthouses');
+    await turn(page, () => page.locator('button[name="decision"][value="keep"]').click());
+    await expect(choice(page, 'sign_out')).toBeVisible();
+  });
 });
 
 test('the account is gone about by the keyboard', async ({ page, at }) => {
@@ -139,7 +152,7 @@ test('the account is gone about by the keyboard', async ({ page, at }) => {
     if (reached.includes(name)) break;
     reached.push(name);
   }
-  const order = ['Sign out', 'Shop', 'Profile', 'Sign-in', 'Devices', 'Connected applications', 'Language and appearance'];
+  const order = ['Sign out', 'Shop', 'Profile', 'Sign-in', 'Devices', 'Connected applications', 'Language and appearance', 'Close account'];
   const found = order.map((part) => reached.findIndex((name) => name.includes(part)));
   expect(found.every((at, i) => at >= 0 && (i === 0 || at > (found[i - 1] ?? -1))), reached.join(' | ')).toBe(true);
   await page.goto(`${at.account}/devices`);

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/geoip"
+	"github.com/cardea-id/cardea/internal/geoip/geoiptest"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/journey/journeytest"
@@ -522,6 +524,29 @@ func TestClosingTheAccount(t *testing.T) {
 		at(t, back.Send(t, "decision", "keep"), "authenticated", "")
 		if person(t, w, who).Status != customer.Active {
 			t.Error("the account is not kept")
+		}
+	})
+}
+
+// Where a session was begun is kept with it, sealed, in the language of then.
+func TestASessionKnowsItsPlace(t *testing.T) {
+	journeytest.Each(t, func(t *testing.T, w *journeytest.World) {
+		places, err := geoip.Open(geoiptest.Write(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = places.Close() })
+		who := w.NewCustomer(t, ana, password)
+		signedIn(t, w, ana, password)
+		w.Places = places
+		w.Kinds = step.Kinds(w.Capabilities)
+		if w.Engine, err = journey.New(w.Options()); err != nil {
+			t.Fatal(err)
+		}
+		signedIn(t, w, ana, password) // from 192.0.2.7
+		sessions, _, err := w.Sessions.List(t.Context(), w.Tenant, who, "", 10)
+		if err != nil || len(sessions) != 2 || sessions[0].Agent.Place != "Lisbon, Portugal" || sessions[1].Agent.Place != "" {
+			t.Errorf("%d sessions, %v", len(sessions), err)
 		}
 	})
 }

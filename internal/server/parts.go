@@ -26,6 +26,7 @@ import (
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
 	"github.com/cardea-id/cardea/internal/explain"
+	"github.com/cardea-id/cardea/internal/geoip"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/jose"
@@ -102,6 +103,7 @@ type Server struct {
 	failures *ratelimit.Limiter // of failed client authentications, by network; nil limits nothing
 	operated *ratelimit.Limiter // of requests to the admin API, by operator; nil limits nothing
 	breached *credential.BreachedList
+	places   *geoip.Places // nil where geoip_file is not set
 	metrics  *metrics
 	draining atomic.Bool // whether the program is about to stop
 	shed     sampled     // requests answered with 503
@@ -237,6 +239,11 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		MemoryKiB: env.Config.Hashing.MemoryLimitMiB * 1024, Queue: env.Config.Hashing.QueueLength, Clock: env.Clock, Random: env.Random}); err != nil {
 		return nil, err
 	}
+	if path := env.Config.GeoIPFile; path != "" {
+		if s.places, err = geoip.Open(path); err != nil {
+			return nil, fmt.Errorf("geoip_file: %w", err)
+		}
+	}
 	if path := env.Config.BreachedPasswordsFile; path != "" {
 		if s.breached, err = credential.OpenBreachedList(path); err != nil {
 			return nil, fmt.Errorf("breached_passwords_file: %w", err)
@@ -258,7 +265,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	// Flow.
 	steps := step.Capabilities{DB: s.DB, Ring: s.Ring, Log: s.Log, Budgets: s.Budgets, Directory: s.Directory, Hasher: s.Hasher,
 		Checker: s.Checker, Passwords: s.Passwords, Challenges: s.Challenges, Outbox: s.Outbox, Sessions: s.Sessions,
-		Grants: s.Grants, Consents: s.Consents, Clock: env.Clock, Random: env.Random}
+		Grants: s.Grants, Consents: s.Consents, Places: s.places, Clock: env.Clock, Random: env.Random}
 	if s.Journeys, err = journey.New(journey.Options{DB: s.DB, Ring: s.Ring, Budgets: s.Budgets, Log: s.Log, Applications: s.Applications,
 		Devices: steps, Subjects: steps, Facts: steps, Kinds: step.Kinds(steps), Clock: env.Clock, Random: env.Random,
 		Logger: env.Logger}); err != nil {
@@ -350,6 +357,7 @@ func (s *Server) erasers() []func(*sqldb.Tx, id.Tenant, id.Customer) error {
 // Close closes the stores.
 func (s *Server) Close() error {
 	var errs []error
+	errs = append(errs, s.places.Close())
 	if s.breached != nil {
 		errs = append(errs, s.breached.Close())
 	}

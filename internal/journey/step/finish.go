@@ -153,6 +153,7 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		return nil, journey.To("refused"), nil
 	}
 
+	agent := f.placed(run)
 	finished := &journey.Finished{Outcome: "authenticated", Customer: who, Created: created}
 	var secret session.Secret
 	var epoch int64
@@ -190,7 +191,7 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 			}
 		}
 		epoch = state.Epoch
-		finished.Session, secret, err = f.begin(tx, run, key, who, epoch)
+		finished.Session, secret, err = f.begin(tx, run, key, who, epoch, agent)
 		return err
 	})
 	switch {
@@ -325,7 +326,7 @@ func (f Finish) keep(tx *sqldb.Tx, run *journey.Run, key *keyring.Customer, who 
 
 // begin starts the session, or renews the one that the same customer has in
 // this browser. Another customer's session in it is ended.
-func (f Finish) begin(tx *sqldb.Tx, run *journey.Run, key *keyring.Customer, who id.Customer, epoch int64) (*session.Session, session.Secret, error) {
+func (f Finish) begin(tx *sqldb.Tx, run *journey.Run, key *keyring.Customer, who id.Customer, epoch int64, agent session.Agent) (*session.Session, session.Secret, error) {
 	methods := methodsOf(run)
 	if old := run.Client.Session; old != nil {
 		if old.Customer == who {
@@ -341,7 +342,7 @@ func (f Finish) begin(tx *sqldb.Tx, run *journey.Run, key *keyring.Customer, who
 	}
 	return f.Sessions.Begin(tx, key, session.Start{
 		Tenant: run.Tenant, Customer: who, Device: device, Epoch: epoch, Methods: methods, ACR: ACR, Stay: run.State.Stay,
-		Agent: session.ParseAgent(run.Client.UserAgent, run.Client.Hints, run.Client.Address.String()),
+		Agent: agent,
 	})
 }
 

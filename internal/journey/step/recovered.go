@@ -71,6 +71,7 @@ func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finis
 		return nil, journey.To("refused"), nil
 	}
 
+	agent := f.placed(run)
 	finished := &journey.Finished{Outcome: "authenticated", Customer: who, Recovered: true}
 	var secret session.Secret
 	var epoch int64
@@ -111,7 +112,7 @@ func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finis
 		if err := f.tell(tx, notices, links); err != nil {
 			return err
 		}
-		finished.Session, secret, err = f.begin(tx, &afterwards, key, who, epoch)
+		finished.Session, secret, err = f.begin(tx, &afterwards, key, who, epoch, agent)
 		return err
 	})
 	switch {
@@ -141,6 +142,14 @@ func (c Capabilities) void(tx *sqldb.Tx, run *journey.Run, who *customer.Custome
 // agentOf is the browser that submits, as it is told to the customer.
 func agentOf(run *journey.Run) session.Agent {
 	return session.ParseAgent(run.Client.UserAgent, run.Client.Hints, run.Client.Address.String())
+}
+
+// placed is the browser that submits and roughly where it is. It is made before
+// the transaction that stores it: places are read from a file.
+func (c Capabilities) placed(run *journey.Run) session.Agent {
+	agent := agentOf(run)
+	agent.Place = c.Places.Near(run.Client.Address, run.Client.Language)
+	return agent
 }
 
 // methodOf is how a recovery was proved.

@@ -19,6 +19,7 @@ import (
 	"github.com/cardea-id/cardea/internal/credential"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/geoip"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/identifier"
@@ -44,6 +45,7 @@ type Capabilities struct {
 	Sessions   *session.Sessions
 	Grants     *grant.Grants
 	Consents   *consent.Consents
+	Places     *geoip.Places // nil where the operator has no database of them
 	Clock      clock.Clock
 	Random     io.Reader
 }
