@@ -24,6 +24,7 @@ var mayMention = map[Template][]string{
 	PasswordChanged: {"Brand"},
 	Disowned:        {"Brand"},
 	NewSignIn:       {"Application", "Brand"},
+	Invitation:      {"Brand", "Inviter", "Organization"},
 }
 
 // How long a brand's texts are at most, in characters.
@@ -135,7 +136,8 @@ func (p *page) take(m brand.MailText, f facts) {
 }
 
 func (f facts) fill(text string) (filled string, whole bool) {
-	values := map[string]string{"Application": f.Application, "Brand": f.Brand, "Code": f.Code, "Minutes": f.Minutes}
+	values := map[string]string{"Application": f.Application, "Brand": f.Brand, "Code": f.Code, "Minutes": f.Minutes,
+		"Inviter": f.Inviter, "Organization": f.Organization}
 	whole = true
 	filled = i18n.Fill(text, func(name string) (string, bool) {
 		whole = whole && values[name] != ""
@@ -149,5 +151,9 @@ func (w *Words) Preview(t Template, lang string, b Brand, at time.Time) (Mail, e
 	if !w.has(t) {
 		return Mail{}, fmt.Errorf("there is no message %q; there are %s", t, joinedTemplates())
 	}
-	return w.render(t, lang, b, Data{Code: "123456", ValidFor: 10 * time.Minute, Application: b.Name, Browser: "Firefox", System: "Windows", At: at})
+	data := Data{Code: "123456", ValidFor: 10 * time.Minute, Application: b.Name, Browser: "Firefox", System: "Windows", At: at}
+	if t == Invitation {
+		data = Data{Organization: "Example Ltd", Inviter: "Ana Lopes", Until: at.AddDate(0, 0, 7), Link: "https://example.com/invitation", At: at}
+	}
+	return w.render(t, lang, b, data)
 }

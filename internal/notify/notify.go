@@ -36,11 +36,12 @@ const (
 	PasswordChanged Template = "password_changed" // the password was set or changed
 	Disowned        Template = "disowned"         // everybody was signed out, since the customer said that it wasn't him
 	NewSignIn       Template = "new_sign_in"      // somebody signed in on a new device
+	Invitation      Template = "invitation"       // somebody may join an organization
 )
 
 // Templates lists all kinds.
 func Templates() []Template {
-	return []Template{Code, Recovery, Welcome, PasswordChanged, Disowned, NewSignIn}
+	return []Template{Code, Recovery, Welcome, PasswordChanged, Disowned, NewSignIn, Invitation}
 }
 
 // Data is what varies in a message. All of it is shown as plain text; nothing
@@ -55,6 +56,10 @@ type Data struct {
 	Holder      Holder        `json:"holder,omitempty"`      // of a code to set a new password with
 	Link        string        `json:"link,omitempty"`        // of the button, in place of the account's
 	At          time.Time     `json:"at,omitzero"`           // when it happened; the zero time means when it was enqueued
+
+	Organization string    `json:"organization,omitempty"` // its name: what the message invites to
+	Inviter      string    `json:"inviter,omitempty"`      // who invites; "" names nobody
+	Until        time.Time `json:"until,omitzero"`         // when the invitation ends
 }
 
 // Holder is who has the address that a code goes to, where that is to be said.

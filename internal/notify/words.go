@@ -71,6 +71,8 @@ type facts struct {
 	Network                             string
 	Holder                              Holder
 	Link                                bool // there is a link of the message's own
+	Organization, Inviter               string
+	UntilDate, UntilClock               string // "" where there is no end to tell
 }
 
 // page is what the layout shows.
@@ -85,6 +87,10 @@ func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, erro
 		Brand: plain(brand.Name, 60), Application: plain(d.Application, 60), Browser: modest(d.Browser), System: modest(d.System),
 		Code: spaced(d.Code, words.Dir() == "rtl"), Date: words.Date(d.At.UTC()), Clock: words.Clock(d.At.UTC()),
 		Network: address(d.Network), Holder: d.Holder, Link: d.Link != "",
+	}
+	f.Organization, f.Inviter = plain(d.Organization, 100), plain(d.Inviter, 60)
+	if !d.Until.IsZero() {
+		f.UntilDate, f.UntilClock = words.Date(d.Until.UTC()), words.Clock(d.Until.UTC())
 	}
 	if minutes := int((d.ValidFor + time.Minute - 1) / time.Minute); minutes > 0 {
 		f.Minutes, f.Plural = words.Number(minutes), i18n.Plural(words.Lang(), minutes)

@@ -37,6 +37,8 @@ type Settings struct {
 	Languages   []string             `json:"languages"` // BCP 47, the first is the default
 	Tokens      Tokens               `json:"tokens"`
 	Mail        Mail                 `json:"mail"`
+
+	Organizations Organizations `json:"organizations"`
 }
 
 // SignUp says how an account is opened.
@@ -138,6 +140,15 @@ type Mail struct {
 	FromAddress string `json:"from_address"`
 }
 
+// Organizations says what customers may be in an organization, and how they are
+// invited to one.
+type Organizations struct {
+	Roles              []string `json:"roles"`                 // the names of roles that there are
+	InvitationLifetime Duration `json:"invitation_lifetime"`   // how long an invitation may be accepted
+	NameInviter        bool     `json:"name_inviter"`          // whether whoever is invited is told by whom
+	SignUpByInvitation bool     `json:"sign_up_by_invitation"` // whether whoever is invited may open an account where sign_up.enabled is false
+}
+
 // Duration is a time.Duration that is written as text, such as "15m" or "720h".
 type Duration time.Duration
 
@@ -212,6 +223,9 @@ func Defaults() Settings {
 			Access: Duration(10 * time.Minute), ID: Duration(10 * time.Minute), Code: Duration(time.Minute),
 			RefreshIdle: Duration(30 * 24 * time.Hour), RefreshAbsolute: Duration(365 * 24 * time.Hour),
 		},
+		Organizations: Organizations{
+			Roles: []string{"owner", "admin", "member"}, InvitationLifetime: Duration(7 * 24 * time.Hour), NameInviter: true, SignUpByInvitation: true,
+		},
 	}
 }
 
@@ -233,6 +247,7 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	parsed := base
 	// A decoder writes into the lists that it finds: base's stay base's.
 	parsed.SignUp.Collect, parsed.Profile, parsed.Identifiers, parsed.Terms.Documents, parsed.Languages = nil, nil, nil, nil, nil
+	parsed.Organizations.Roles = nil
 	decoder := json.NewDecoder(bytes.NewReader(asJSON))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&parsed); err != nil {
@@ -243,6 +258,7 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	keep(&parsed.Identifiers, base.Identifiers)
 	keep(&parsed.Terms.Documents, base.Terms.Documents)
 	keep(&parsed.Languages, base.Languages)
+	keep(&parsed.Organizations.Roles, base.Organizations.Roles)
 	return parsed, nil
 }
 
@@ -256,6 +272,7 @@ func keep[L ~[]E, E any](parsed *L, base L) {
 var (
 	identifierName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,30}$`)
 	region         = regexp.MustCompile(`^[A-Z]{2}$`)
+	roleName       = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,30}$`)
 )
 
 // Check returns everything that is wrong with s, joined; each line names the
@@ -338,10 +355,33 @@ func (s Settings) Check() error {
 			fault("terms: %q is not an https address", document.URL)
 		}
 	}
+	faults = append(faults, s.Organizations.check()...)
 	if strings.ContainsAny(s.Mail.FromAddress+s.Mail.FromName, "\r\n") || (s.Mail.FromAddress != "" && strings.Count(s.Mail.FromAddress, "@") != 1) {
 		fault("mail: the sender %q <%s> is not one name and one address", s.Mail.FromName, s.Mail.FromAddress)
 	}
 	return errors.Join(faults...)
+}
+
+// mostRoles is how many roles a tenant has at most.
+const mostRoles = 50
+
+func (o Organizations) check() []error {
+	var faults []error
+	if len(o.Roles) == 0 || len(o.Roles) > mostRoles {
+		faults = append(faults, fmt.Errorf("organizations.roles has %d names; it has between 1 and %d", len(o.Roles), mostRoles))
+	}
+	for i, name := range o.Roles {
+		if !roleName.MatchString(name) {
+			faults = append(faults, fmt.Errorf("organizations.roles: %q is not lower-case letters, digits, underscores and dashes", name))
+		}
+		if slices.Contains(o.Roles[:i], name) {
+			faults = append(faults, fmt.Errorf("organizations.roles: %q is there twice", name))
+		}
+	}
+	if life := o.InvitationLifetime.D(); life < time.Hour || life > 30*24*time.Hour {
+		faults = append(faults, fmt.Errorf("organizations.invitation_lifetime is %s; it is between 1h and 720h", life))
+	}
+	return faults
 }
 
 // isWebPage tells whether pages may link to an address: over https, or over
