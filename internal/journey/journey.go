@@ -47,14 +47,17 @@ type Return struct {
 
 // Start asks for a journey to begin.
 type Start struct {
-	Journey     string // "sign-in", "sign-up", "recovery", "not-me", "consent"
+	Journey     string // "sign-in", "sign-up", "recovery", "not-me", "consent", "invitation", "organization"
 	Return      Return
 	Application *application.Application // who asks, nil for the tenant's own pages
 	Scopes      []string                 // what the application asks for
 	LoginHint   string                   // an identifier to offer
-	Link        string                   // that a message brought the customer by: not-me
-	Again       bool                     // the customer of Client.Session is to prove himself again
-	Client      Client
+	Link        string                   // that a message brought the customer by: not-me, invitation
+	// Organization is which the application is to get the customer's membership
+	// of, where that is settled: consent.
+	Organization id.Organization
+	Again        bool // the customer of Client.Session is to prove himself again
+	Client       Client
 }
 
 // View is what a surface shows: one step's prompt, with the state that goes
@@ -103,7 +106,7 @@ func (a Answer) Value(field string) string { return a.Values.Get(field) }
 
 // Finished is a journey's end.
 type Finished struct {
-	Outcome     string // "authenticated", "consented", "denied", "disowned"
+	Outcome     string // "authenticated", "consented", "denied", "disowned", "joined", "declined", "organization"
 	Customer    id.Customer
 	Session     *session.Session // the session begun or renewed, nil when none was
 	SessionKey  string           // the session cookie's new value, "" to leave it
@@ -114,4 +117,6 @@ type Finished struct {
 	Hint        string           // the address that a recovery goes on with
 	Return      Return
 	Application id.Application
+	// Organization is the one that was settled, joined or declined, "" for none.
+	Organization id.Organization
 }

@@ -77,6 +77,10 @@ type State struct {
 	Stay         bool           `json:"stay,omitempty"`
 	Link         string         `json:"link,omitempty"`    // that a message brought the customer by
 	Session      id.Session     `json:"session,omitempty"` // the session that the journey works in: consent
+
+	// Organization is the one that the application gets the customer's
+	// membership of.
+	Organization id.Organization `json:"organization,omitempty"`
 }
 
 // Proof is one thing that the customer has proved.

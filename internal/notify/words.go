@@ -88,7 +88,7 @@ func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, erro
 		Code: spaced(d.Code, words.Dir() == "rtl"), Date: words.Date(d.At.UTC()), Clock: words.Clock(d.At.UTC()),
 		Network: address(d.Network), Holder: d.Holder, Link: d.Link != "",
 	}
-	f.Organization, f.Inviter = plain(d.Organization, 100), plain(d.Inviter, 60)
+	f.Organization, f.Inviter = plain(d.Organization, 60), plain(d.Inviter, 40)
 	if !d.Until.IsZero() {
 		f.UntilDate, f.UntilClock = words.Date(d.Until.UTC()), words.Clock(d.Until.UTC())
 	}

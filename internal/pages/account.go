@@ -294,10 +294,11 @@ const accountPurpose = "account"
 // accountState ties a form of the account page to the session that it was
 // shown in, and carries over the redirect what has just been done.
 type accountState struct {
-	Session     id.Session     `json:"session"`
-	Done        string         `json:"done,omitempty"`
-	Application id.Application `json:"application,omitempty"`
-	At          int64          `json:"at,omitempty"` // Unix seconds
+	Session      id.Session      `json:"session"`
+	Done         string          `json:"done,omitempty"`
+	Application  id.Application  `json:"application,omitempty"`
+	Organization id.Organization `json:"organization,omitempty"`
+	At           int64           `json:"at,omitempty"` // Unix seconds
 }
 
 func (p *Pages) sealAccount(ctx context.Context, t *tenant.Tenant, s accountState) (string, error) {
@@ -346,6 +347,13 @@ func (p *Pages) noticeOf(ctx context.Context, t *tenant.Tenant, now *session.Ses
 			name = app.Name
 		}
 		text = view.T("notice."+said.Done, "App", strings.TrimSpace(name))
+	}
+	if said.Organization != "" {
+		name := string(said.Organization)
+		if found, err := p.Organizations.Get(ctx, t.ID, said.Organization); err == nil {
+			name = found.Name
+		}
+		text = view.T("notice."+said.Done, "Organization", name)
 	}
 	return &view.Notice{Tone: view.OK, Text: text}
 }

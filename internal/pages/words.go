@@ -32,6 +32,7 @@ var faultWords = map[string]string{
 	"code_exhausted":             "error.code_tries",
 	"field_empty":                "error.required",
 	"field_invalid":              "error.invalid",
+	"organization_gone":          "error.organization_gone",
 }
 
 // fieldWords are more telling words for single fields.

@@ -33,6 +33,7 @@ import (
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
 	"github.com/cardea-id/cardea/internal/oauth"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/pages"
 	"github.com/cardea-id/cardea/internal/pages/view"
 	"github.com/cardea-id/cardea/internal/problem"
@@ -83,12 +84,15 @@ type Server struct {
 	Sessions     *session.Sessions
 	Grants       *grant.Grants
 	Consents     *consent.Consents
-	Words        *notify.Words // of messages
-	Inbox        *notify.Inbox // nil but in development
-	Outbox       *notify.Outbox
-	Journeys     *journey.Engine
-	Pages        *pages.Pages
-	OAuth        *oauth.Provider
+
+	Organizations *organization.Organizations
+
+	Words    *notify.Words // of messages
+	Inbox    *notify.Inbox // nil but in development
+	Outbox   *notify.Outbox
+	Journeys *journey.Engine
+	Pages    *pages.Pages
+	OAuth    *oauth.Provider
 
 	problems problem.Writer
 	resolver *clientip.Resolver
@@ -123,7 +127,7 @@ func Migrations() []sqldb.MigrationSet {
 		keyring.Migrations(), event.Migrations(), configversion.Migrations(), budget.Migrations(),
 		tenant.Migrations(), signingkey.Migrations(), application.Migrations(), customer.Migrations(),
 		credential.Migrations(), challenge.Migrations(), session.Migrations(), grant.Migrations(),
-		consent.Migrations(), notify.Migrations(), journey.Migrations(),
+		consent.Migrations(), notify.Migrations(), journey.Migrations(), organization.Migrations(),
 	}
 }
 
@@ -240,11 +244,13 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	if err := s.openOutbox(); err != nil {
 		return nil, err
 	}
+	s.Organizations = organization.New(organization.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Budgets: s.Budgets, Clock: env.Clock, Random: env.Random,
+		Hold: s.holdMember, Holder: s.Directory.Find, NameOf: s.nameOf, Mail: s.mailInvitation})
 
 	// Flow.
 	steps := step.Capabilities{DB: s.DB, Ring: s.Ring, Log: s.Log, Budgets: s.Budgets, Directory: s.Directory, Hasher: s.Hasher,
 		Checker: s.Checker, Passwords: s.Passwords, Challenges: s.Challenges, Outbox: s.Outbox, Sessions: s.Sessions,
-		Grants: s.Grants, Consents: s.Consents, Clock: env.Clock, Random: env.Random}
+		Grants: s.Grants, Consents: s.Consents, Organizations: s.Organizations, Clock: env.Clock, Random: env.Random}
 	if s.Journeys, err = journey.New(journey.Options{DB: s.DB, Ring: s.Ring, Budgets: s.Budgets, Log: s.Log, Applications: s.Applications,
 		Devices: steps, Subjects: steps, Facts: steps, Kinds: step.Kinds(steps), Clock: env.Clock, Random: env.Random,
 		Logger: env.Logger}); err != nil {
@@ -261,11 +267,11 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	}
 	jar := browser.Jar{Insecure: env.Development}
 	resume := map[string]func(http.ResponseWriter, *http.Request, *tenant.Tenant, *journey.Finished){}
-	s.Pages = pages.New(pages.Options{Engine: s.Journeys, Directory: s.Directory, Sessions: s.Sessions, Grants: s.Grants,
+	s.Pages = pages.New(pages.Options{Engine: s.Journeys, Directory: s.Directory, Sessions: s.Sessions, Grants: s.Grants, Organizations: s.Organizations,
 		Applications: s.Applications, Views: views, Jar: jar, Resolver: s.resolver, DB: s.DB, Ring: s.Ring,
 		Clock: env.Clock, Random: env.Random, Logger: env.Logger, Resume: resume, BrandAsset: s.Tenants.BrandAsset})
 	s.OAuth = oauth.New(oauth.Options{DB: s.DB, Ring: s.Ring, Applications: s.Applications, Directory: s.Directory, Sessions: s.Sessions,
-		Grants: s.Grants, SigningKeys: s.SigningKeys, Interaction: interaction{s.Pages}, Jar: jar, Resolver: s.resolver,
+		Grants: s.Grants, Organizations: s.Organizations, SigningKeys: s.SigningKeys, Interaction: interaction{s.Pages}, Jar: jar, Resolver: s.resolver,
 		Failures: s.failures, Clock: env.Clock, Random: env.Random, Logger: env.Logger})
 	resume[oauth.ResumeKind] = s.OAuth.Resume
 	s.registerMetrics()
@@ -351,6 +357,7 @@ func (s *Server) erasers() []func(*sqldb.Tx, id.Tenant, id.Customer) error {
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Sessions.EraseCustomer(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Grants.EraseCustomer(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Consents.EraseCustomer(tx, t, c) },
+		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Organizations.EraseCustomer(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Budgets.Clear(tx, t, c) },
 		journey.EraseCustomer,
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Log.Forget(tx, t, c) },

@@ -27,7 +27,7 @@ const ACR = "urn:cardea:acr:1fa"
 type Finish struct{ Capabilities }
 
 // outcomes are how a journey can be finished.
-var outcomes = []string{"authenticated", "recovered", "disowned", "consented", "denied"}
+var outcomes = []string{"authenticated", "recovered", "disowned", "consented", "denied", "joined", "declined", "organization"}
 
 func (Finish) Outcomes() []string                               { return []string{"refused", "taken", "closed"} }
 func (Finish) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
@@ -61,6 +61,10 @@ func (f Finish) Finish(ctx context.Context, run *journey.Run) (*journey.Finished
 		return f.recovered(ctx, run)
 	case "disowned":
 		return f.disowned(ctx, run)
+	case "joined", "declined":
+		return f.answered(ctx, run, run.Config.Text("outcome"))
+	case "organization":
+		return f.chosen(ctx, run)
 	}
 	return f.authenticated(ctx, run)
 }
@@ -101,8 +105,14 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		return nil, journey.Result{}, journey.ErrExpired // there are other documents now than were agreed to
 	}
 	who, created := s.Customer, s.Customer == ""
-	if created && !run.Tenant.Settings.SignUp.Enabled { // it was closed since the journey began
-		return nil, journey.To("closed"), nil
+	if created && !run.Tenant.Settings.SignUp.Enabled { // it was closed since the journey began, or is open to the invited
+		invited, err := f.Invited(ctx, run)
+		if err != nil {
+			return nil, journey.Result{}, err
+		}
+		if !invited.Opens {
+			return nil, journey.To("closed"), nil
+		}
 	}
 	var key *keyring.Customer
 	var err error

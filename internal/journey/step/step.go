@@ -25,6 +25,7 @@ import (
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/sqldb"
 )
@@ -44,8 +45,11 @@ type Capabilities struct {
 	Sessions   *session.Sessions
 	Grants     *grant.Grants
 	Consents   *consent.Consents
-	Clock      clock.Clock
-	Random     io.Reader
+
+	Organizations *organization.Organizations
+
+	Clock  clock.Clock
+	Random io.Reader
 }
 
 // Kinds returns all kinds of steps by the names that definitions use.
@@ -60,6 +64,9 @@ func Kinds(c Capabilities) map[string]journey.Step {
 		"collect":        Collect{c},
 		"terms":          Terms{c},
 		"consent":        Consent{c},
+		"invitation":     Invitation{c},
+		"join":           Join{c},
+		"organization":   Organization{c},
 		"disown":         Disown{c},
 		"notice":         Notice{},
 		"deny":           Deny{},

@@ -112,7 +112,22 @@ func samples(text func(string) string) map[string]Page {
 				{ID: "ses_06c1x5m8kz7v9b2n4q6r8t0w1b", Browser: text("Safari"), System: "iPhone", Phone: true, Seen: at(27 * time.Hour), Applications: []string{text("Thyme Club")}},
 				{ID: "ses_06c1x5m8kz7v9b2n4q6r8t0w1c", Seen: at(30 * 24 * time.Hour)},
 			}}, Notice: &Notice{OK, T("notice.access_removed", "App", text("Planner"))}},
-		"account-empty": {Data: Account{Identifier: text(ana), Sessions: []Session{{ID: "ses_06c1x5m8kz7v9b2n4q6r8t0w1a", Browser: "Chrome", System: "Android", Phone: true, This: true, Seen: now}}}},
+		"invitation":        {Data: Invitation{Organization: text("Sage & Salt Ltd"), Inviter: text("Bea Costa"), Address: text(ana), Roles: []string{"admin", text("buyer")}, Until: now.Add(7 * 24 * time.Hour)}},
+		"invitation-other":  {Data: Invitation{Organization: text("Sage & Salt Ltd"), Address: text(ana), Roles: []string{"member"}, Until: now.Add(time.Hour), SignedIn: true}},
+		"invitation-decide": {Data: Invitation{Decide: true, Organization: text("Sage & Salt Ltd"), Inviter: text("Bea Costa"), Address: text(ana), Roles: []string{"owner", "member"}, Until: now.Add(time.Hour)}},
+		"invitation-dead":   {Data: Invitation{Dead: true, HomeURL: "/account"}},
+		"invitation-member": {Data: Invitation{Dead: true, Member: true, Organization: text("Sage & Salt Ltd"), HomeURL: "/account/organizations"}},
+		"chooseorganization": {Application: shop, Data: ChooseOrganization{Organizations: []Belonging{
+			{ID: "org_06c1x5m8kz7v9b2n4q6r8t0w1a", Name: text("Sage & Salt Ltd"), Roles: []string{"admin"}, Since: at(time.Hour)},
+			{ID: "org_06c1x5m8kz7v9b2n4q6r8t0w1b", Name: text("Rosemary Rentals"), Roles: []string{text("buyer")}, Since: at(40 * 24 * time.Hour)}}},
+			Errors: wrong("form", T("error.organization_gone"))},
+		"organizations": {Data: Organizations{AccountURL: "/account", Organizations: []Belonging{
+			{ID: "org_06c1x5m8kz7v9b2n4q6r8t0w1a", Name: text("Sage & Salt Ltd"), Roles: []string{"admin", "member"}, Since: at(time.Hour)},
+			{ID: "org_06c1x5m8kz7v9b2n4q6r8t0w1b", Name: text("Rosemary Rentals"), Roles: []string{"member"}, Since: at(40 * 24 * time.Hour), Suspended: true}}},
+			Notice: &Notice{OK, T("notice.organization_joined", "Organization", text("Sage & Salt Ltd"))}},
+		"organizations-none": {Data: Organizations{AccountURL: "/account"}},
+		"leaveorganization":  {Data: LeaveOrganization{Belonging{ID: "org_06c1x5m8kz7v9b2n4q6r8t0w1a", Name: text("Sage & Salt Ltd")}}},
+		"account-empty":      {Data: Account{Identifier: text(ana), Sessions: []Session{{ID: "ses_06c1x5m8kz7v9b2n4q6r8t0w1a", Browser: "Chrome", System: "Android", Phone: true, This: true, Seen: now}}}},
 	}
 	for name, page := range pages {
 		page.Now, page.Lang, page.Action, page.State = now, "en", "/journey", text("AQs3aled_state")

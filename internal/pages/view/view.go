@@ -56,7 +56,8 @@ type Page struct {
 
 // Data is one of the structs of this package that describe a page: Identify,
 // Password, Recover, CreateAccount, Code, NewPassword, Collect, Terms, Consent, Disown, Message,
-// Deny, Fault, Expired, Limited, Busy, SignOut, SignedOut, Account, NotFound.
+// Deny, Fault, Expired, Limited, Busy, SignOut, SignedOut, Account, NotFound, Invitation, ChooseOrganization,
+// Organizations, LeaveOrganization.
 type Data interface{ page() string }
 
 // Text is a sentence to show: one of i18n's by its key with arguments, or, if
