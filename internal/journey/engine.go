@@ -86,7 +86,7 @@ func New(o Options) (*Engine, error) {
 func NewWith(o Options, set *Set) *Engine { return &Engine{Options: o, set: set} }
 
 // inSession are the journeys that go on with whoever is signed in.
-var inSession = []string{"consent", "invitation", "organization"}
+var inSession = []string{"consent", "join", "organization"}
 
 // Begin opens a journey and returns its first page. It writes nothing.
 func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*View, error) {

@@ -18,14 +18,14 @@ type Facts interface {
 	// TermsDue tells whether the tenant has terms that the customer has not
 	// agreed to.
 	TermsDue(ctx context.Context, run *Run) (bool, error)
-	// Invited tells what the link of an invitation, which brought the customer,
+	// Offered tells what the link of an invitation, which brought the customer,
 	// is good for.
-	Invited(ctx context.Context, run *Run) (Invited, error)
+	Offered(ctx context.Context, run *Run) (Offered, error)
 }
 
-// Invited is what the link of an invitation is good for. Without a link, or with
+// Offered is what the link of an invitation is good for. Without a link, or with
 // one that is good no more, it is nothing.
-type Invited struct {
+type Offered struct {
 	Mine  bool // it was sent to an address that whoever is signed in has proved
 	Opens bool // it was sent to the address that was named, which may have an account opened for it
 }
@@ -38,8 +38,8 @@ var variables = []expr.Variable{
 	{Name: "tenant.sign_up.enabled", Type: expr.Bool},
 	{Name: "tenant.password_required", Type: expr.Bool},
 	{Name: "terms.due", Type: expr.Bool},
-	{Name: "invitation.mine", Type: expr.Bool},     // see Invited
-	{Name: "invitation.opens", Type: expr.Bool},    // see Invited
+	{Name: "membership.mine", Type: expr.Bool},     // see Offered
+	{Name: "membership.opens", Type: expr.Bool},    // see Offered
 	{Name: "customer.known", Type: expr.Bool},      // whether the identifier found somebody
 	{Name: "customer.missing", Type: expr.Strings}, // profile properties that are asked for and not told
 	{Name: "application.id", Type: expr.String},    // "" for the tenant's own pages
@@ -64,7 +64,7 @@ func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, err
 	}
 	var missing []string
 	var due bool
-	var invited Invited
+	var offered Offered
 	var err error
 	if c.program.Names("customer.missing") {
 		if missing, err = facts.Missing(ctx, of); err != nil {
@@ -76,8 +76,8 @@ func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, err
 			return false, err
 		}
 	}
-	if c.program.Names("invitation.mine") || c.program.Names("invitation.opens") {
-		if invited, err = facts.Invited(ctx, of); err != nil {
+	if c.program.Names("membership.mine") || c.program.Names("membership.opens") {
+		if offered, err = facts.Offered(ctx, of); err != nil {
 			return false, err
 		}
 	}
@@ -93,8 +93,8 @@ func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, err
 		"tenant.sign_up.enabled":   run.Tenant.Settings.SignUp.Enabled,
 		"tenant.password_required": run.Tenant.Settings.SignUp.PasswordRequired,
 		"terms.due":                due,
-		"invitation.mine":          invited.Mine,
-		"invitation.opens":         invited.Opens,
+		"membership.mine":          offered.Mine,
+		"membership.opens":         offered.Opens,
 		"customer.known":           run.State.Customer != "",
 		"customer.missing":         missing,
 		"application.id":           application,

@@ -47,12 +47,12 @@ type Return struct {
 
 // Start asks for a journey to begin.
 type Start struct {
-	Journey     string // "sign-in", "sign-up", "recovery", "not-me", "consent", "invitation", "organization"
+	Journey     string // "sign-in", "sign-up", "recovery", "not-me", "consent", "join", "organization"
 	Return      Return
 	Application *application.Application // who asks, nil for the tenant's own pages
 	Scopes      []string                 // what the application asks for
 	LoginHint   string                   // an identifier to offer
-	Link        string                   // that a message brought the customer by: not-me, invitation
+	Link        string                   // that a message brought the customer by: not-me, join
 	// Organization is which the application is to get the customer's membership
 	// of, where that is settled: consent.
 	Organization id.Organization

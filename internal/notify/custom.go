@@ -18,13 +18,13 @@ import (
 
 // mayMention are the facts that a message's texts may mention.
 var mayMention = map[Template][]string{
-	Code:            {"Application", "Brand", "Code", "Minutes"},
-	Recovery:        {"Application", "Brand", "Code", "Minutes"},
-	Welcome:         {"Application", "Brand"},
-	PasswordChanged: {"Brand"},
-	Disowned:        {"Brand"},
-	NewSignIn:       {"Application", "Brand"},
-	Invitation:      {"Brand", "Inviter", "Organization"},
+	Code:             {"Application", "Brand", "Code", "Minutes"},
+	Recovery:         {"Application", "Brand", "Code", "Minutes"},
+	Welcome:          {"Application", "Brand"},
+	PasswordChanged:  {"Brand"},
+	Disowned:         {"Brand"},
+	NewSignIn:        {"Application", "Brand"},
+	JoinOrganization: {"Brand", "Inviter", "Organization"},
 }
 
 // How long a brand's texts are at most, in characters.
@@ -152,7 +152,7 @@ func (w *Words) Preview(t Template, lang string, b Brand, at time.Time) (Mail, e
 		return Mail{}, fmt.Errorf("there is no message %q; there are %s", t, joinedTemplates())
 	}
 	data := Data{Code: "123456", ValidFor: 10 * time.Minute, Application: b.Name, Browser: "Firefox", System: "Windows", At: at}
-	if t == Invitation {
+	if t == JoinOrganization {
 		data = Data{Organization: "Example Ltd", Inviter: "Ana Lopes", Until: at.AddDate(0, 0, 7), Link: "https://example.com/invitation", At: at}
 	}
 	return w.render(t, lang, b, data)

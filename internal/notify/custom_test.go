@@ -95,7 +95,7 @@ func TestMessagesAreShown(t *testing.T) {
 	words := newWords(t)
 	for _, template := range Templates() {
 		says := "Firefox auf Windows"
-		if template == Invitation {
+		if template == JoinOrganization {
 			says = "Example Ltd"
 		}
 		if m, err := words.Preview(template, "de", olive, noon); err != nil || m.Subject == "" || !strings.Contains(m.HTML, says) {

@@ -30,18 +30,18 @@ type Template string
 
 // The kinds of messages.
 const (
-	Code            Template = "code"             // a code to sign up or sign in with; the same for both, as the sender must not tell
-	Recovery        Template = "recovery"         // a code to set a new password with
-	Welcome         Template = "welcome"          // an account was opened
-	PasswordChanged Template = "password_changed" // the password was set or changed
-	Disowned        Template = "disowned"         // everybody was signed out, since the customer said that it wasn't him
-	NewSignIn       Template = "new_sign_in"      // somebody signed in on a new device
-	Invitation      Template = "invitation"       // somebody may join an organization
+	Code             Template = "code"              // a code to sign up or sign in with; the same for both, as the sender must not tell
+	Recovery         Template = "recovery"          // a code to set a new password with
+	Welcome          Template = "welcome"           // an account was opened
+	PasswordChanged  Template = "password_changed"  // the password was set or changed
+	Disowned         Template = "disowned"          // everybody was signed out, since the customer said that it wasn't him
+	NewSignIn        Template = "new_sign_in"       // somebody signed in on a new device
+	JoinOrganization Template = "join_organization" // somebody may join an organization
 )
 
 // Templates lists all kinds.
 func Templates() []Template {
-	return []Template{Code, Recovery, Welcome, PasswordChanged, Disowned, NewSignIn, Invitation}
+	return []Template{Code, Recovery, Welcome, PasswordChanged, Disowned, NewSignIn, JoinOrganization}
 }
 
 // Data is what varies in a message. All of it is shown as plain text; nothing

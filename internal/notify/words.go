@@ -72,7 +72,7 @@ type facts struct {
 	Holder                              Holder
 	Link                                bool // there is a link of the message's own
 	Organization, Inviter               string
-	UntilDate, UntilClock               string // "" where there is no end to tell
+	Until, UntilClock                   string // "" where there is no end to tell
 }
 
 // page is what the layout shows.
@@ -90,7 +90,7 @@ func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, erro
 	}
 	f.Organization, f.Inviter = plain(d.Organization, 60), plain(d.Inviter, 40)
 	if !d.Until.IsZero() {
-		f.UntilDate, f.UntilClock = words.Date(d.Until.UTC()), words.Clock(d.Until.UTC())
+		f.Until, f.UntilClock = words.Date(d.Until.UTC()), words.Clock(d.Until.UTC())
 	}
 	if minutes := int((d.ValidFor + time.Minute - 1) / time.Minute); minutes > 0 {
 		f.Minutes, f.Plural = words.Number(minutes), i18n.Plural(words.Lang(), minutes)

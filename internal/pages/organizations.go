@@ -18,9 +18,9 @@ import (
 // member of.
 const organizationsPath = "/account/organizations"
 
-// invitation is what the link of an invitation opens. It changes nothing: mail
+// join is what the link of an invitation opens. It changes nothing: mail
 // filters open links too.
-func (p *Pages) invitation(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
+func (p *Pages) join(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
 	client, err := p.Client(w, r, t)
 	if err != nil {
 		p.broken(w, r, t, err)
@@ -30,27 +30,27 @@ func (p *Pages) invitation(w http.ResponseWriter, r *http.Request, t *tenant.Ten
 	if len(link) > maxLink || !isText(link) {
 		link = ""
 	}
-	p.beginInvitation(w, r, t, client, link)
+	p.beginJoin(w, r, t, client, link)
 }
 
-func (p *Pages) beginInvitation(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, client journey.Client, link string) {
-	p.Begin(w, r, t, journey.Start{Journey: "invitation", Link: link, Client: client, Return: journey.Return{Kind: returnInvitation, Params: link}})
+func (p *Pages) beginJoin(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, client journey.Client, link string) {
+	p.Begin(w, r, t, journey.Start{Journey: "join", Link: link, Client: client, Return: journey.Return{Kind: returnJoin, Params: link}})
 }
 
-func invitationURL(t *tenant.Tenant, lang, link string) string {
-	return t.URL("/invitation") + "?" + url.Values{"link": {link}, "ui_locales": {lang}}.Encode()
+func joinURL(t *tenant.Tenant, lang, link string) string {
+	return t.URL("/join") + "?" + url.Values{"link": {link}, "ui_locales": {lang}}.Encode()
 }
 
 func organizationsURL(t *tenant.Tenant, lang string) string {
 	return t.URL(organizationsPath) + "?ui_locales=" + url.QueryEscape(lang)
 }
 
-// afterInvitation goes on with an invitation once the customer has signed in, or
+// afterJoin goes on with an invitation once the customer has signed in, or
 // shows his organizations once he has answered it.
-func (p *Pages) afterInvitation(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, client journey.Client, finished *journey.Finished) {
+func (p *Pages) afterJoin(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, client journey.Client, finished *journey.Finished) {
 	done := map[string]string{"joined": "organization_joined", "declined": "organization_declined"}[finished.Outcome]
 	if done == "" {
-		p.beginInvitation(w, r, t, client, finished.Return.Params)
+		p.beginJoin(w, r, t, client, finished.Return.Params)
 		return
 	}
 	p.toOrganizations(w, r, t, client, accountState{Done: done, Organization: finished.Organization})
@@ -171,8 +171,8 @@ func belongings(memberships []organization.Membership) []view.Belonging {
 	return list
 }
 
-// invitationOf is an invitation as pages show it.
-func (p *Pages) invitationOf(t *tenant.Tenant, lang string, o step.Offered, i view.Invitation) view.Invitation {
+// joinOf is an invitation as pages show it.
+func (p *Pages) joinOf(t *tenant.Tenant, lang string, o step.Offer, i view.JoinOrganization) view.JoinOrganization {
 	i.Dead, i.Member, i.Organization, i.Inviter, i.Address, i.Roles, i.Until = o.Dead, o.Member, o.Organization, o.Inviter, o.Address, o.Roles, o.Until
 	i.HomeURL = p.accountURL(t, lang)
 	if i.Member {

@@ -46,9 +46,9 @@ const (
 	returnAuthorize = "authorize"
 	returnRecovery  = "recovery" // another journey follows
 
-	// returnInvitation goes on with the invitation whose link the parameters are,
+	// returnJoin goes on with the invitation whose link the parameters are,
 	// until it is answered.
-	returnInvitation = "invitation"
+	returnJoin = "join"
 )
 
 // Options are what Pages work with. All are required.
@@ -93,7 +93,7 @@ func (p *Pages) Routes() []route.Route {
 		{Method: "GET", Pattern: "/sign-up", Cookies: true, Handle: p.begin("sign-up")},
 		{Method: "GET", Pattern: "/recover", Cookies: true, Handle: p.recover},
 		{Method: "GET", Pattern: "/not-me", Cookies: true, Handle: p.notMe},
-		{Method: "GET", Pattern: "/invitation", Cookies: true, Handle: p.invitation},
+		{Method: "GET", Pattern: "/join", Cookies: true, Handle: p.join},
 		{Method: "GET", Pattern: organizationsPath, Cookies: true, Handle: p.organizations},
 		{Method: "POST", Pattern: organizationsPath, Cookies: true, Form: true, Handle: p.changeOrganizations},
 		{Method: "POST", Pattern: journeyPath, Cookies: true, Form: true, Handle: p.answer},

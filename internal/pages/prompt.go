@@ -47,7 +47,7 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 	if prompt, asks := s.Prompt.(step.DisownPrompt); asks && prompt.Dead {
 		out.status = http.StatusGone
 	}
-	if data, is := out.page.Data.(view.Invitation); is && data.Dead && !data.Member {
+	if data, is := out.page.Data.(view.JoinOrganization); is && data.Dead && !data.Member {
 		out.status = http.StatusGone
 	}
 	out.page.Notice = cmp.Or(out.page.Notice, s.notice)
@@ -134,10 +134,10 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		page.Data = view.Terms{Documents: documents, Decline: true}
 	case step.ConsentPrompt:
 		page.Data = p.consentOf(s, prompt)
-	case step.InvitationPrompt:
-		page.Data = p.invitationOf(t, s.lang, prompt.Offered, view.Invitation{SignedIn: prompt.SignedIn})
+	case step.MembershipPrompt:
+		page.Data = p.joinOf(t, s.lang, prompt.Offer, view.JoinOrganization{SignedIn: prompt.SignedIn})
 	case step.JoinPrompt:
-		page.Data = p.invitationOf(t, s.lang, prompt.Offered, view.Invitation{Decide: true})
+		page.Data = p.joinOf(t, s.lang, prompt.Offer, view.JoinOrganization{Decide: true})
 	case step.OrganizationPrompt:
 		page.Data = view.ChooseOrganization{Organizations: belongings(prompt.Memberships)}
 	case step.DisownPrompt:

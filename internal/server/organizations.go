@@ -40,8 +40,8 @@ func (s *Server) nameOf(ctx context.Context, t id.Tenant, c id.Customer) (string
 // own, whatever the request said that it came to.
 func (s *Server) mailInvitation(tx *sqldb.Tx, l organization.Letter) error {
 	return s.Outbox.Enqueue(tx, notify.Message{
-		Tenant: l.Tenant.ID, Brand: l.Tenant.Brand.ID, Key: l.Key, Handle: l.Handle, To: l.To, Template: notify.Invitation, Lang: l.Language,
-		Data:    notify.Data{Organization: l.Organization, Inviter: l.Inviter, Link: l.Tenant.URL("/invitation") + "?link=" + l.Link, Until: l.Expires},
+		Tenant: l.Tenant.ID, Brand: l.Tenant.Brand.ID, Key: l.Key, Handle: l.Handle, To: l.To, Template: notify.JoinOrganization, Lang: l.Language,
+		Data:    notify.Data{Organization: l.Organization, Inviter: l.Inviter, Link: l.Tenant.URL("/join") + "?link=" + l.Link, Until: l.Expires},
 		Expires: l.Expires,
 	})
 }

@@ -205,7 +205,7 @@ func (w *World) wire(t testing.TB) {
 		NameOf: func(context.Context, id.Tenant, id.Customer) (string, error) { return "Ana Lopes", nil },
 		Mail: func(tx *sqldb.Tx, l organization.Letter) error {
 			return c.Outbox.Enqueue(tx, notify.Message{Tenant: l.Tenant.ID, Brand: l.Tenant.Brand.ID, Key: l.Key, Handle: l.Handle, To: l.To,
-				Template: notify.Invitation, Lang: l.Language, Data: notify.Data{Organization: l.Organization, Link: "https://shop.example/invitation?link=" + l.Link}})
+				Template: notify.JoinOrganization, Lang: l.Language, Data: notify.Data{Organization: l.Organization, Link: "https://shop.example/join?link=" + l.Link}})
 		}})
 	directory.Erasers = []func(*sqldb.Tx, id.Tenant, id.Customer) error{
 		c.Passwords.Erase, c.Challenges.EraseCustomer, c.Sessions.EraseCustomer, c.Grants.EraseCustomer, c.Consents.EraseCustomer, c.Organizations.EraseCustomer, c.Budgets.Clear,

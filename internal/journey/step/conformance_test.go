@@ -139,15 +139,15 @@ var kinds = map[string]held{
 		right: []string{"decision", "allow"}, outcome: "allowed", ends: true,
 		wrong: [][]string{{"decision", "perhaps"}, {"decision", ""}}, proofs: true,
 	},
-	"invitation": {
-		reach: func(t *testing.T, w *world) *browser { return invited(t, w, w.Browser(), v).Begin(t, "invitation") },
+	"membership": {
+		reach: func(t *testing.T, w *world) *browser { return invited(t, w, w.Browser(), v).Begin(t, "join") },
 		right: []string{"decision", "continue"}, outcome: "identified", ends: true,
 		rest:  [][]string{{"code", "code of " + v}, {"decision", "allow"}, {"given_name", "Ana"}},
 		wrong: [][]string{{"decision", "accept"}, {"decision", ""}, {"identifier", fresh}},
 	},
 	"join": {
 		reach: func(t *testing.T, w *world) *browser {
-			return invited(t, w, proved(t, w, v).Send(t, "decision", "allow").Send(t, "given_name", "Ana"), v).Begin(t, "invitation")
+			return invited(t, w, proved(t, w, v).Send(t, "decision", "allow").Send(t, "given_name", "Ana"), v).Begin(t, "join")
 		},
 		right: []string{"decision", "accept"}, outcome: "accepted",
 		wrong: [][]string{{"decision", "perhaps"}, {"decision", ""}, {"organization", "organization of acme"}}, proofs: true,

@@ -106,11 +106,11 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 	}
 	who, created := s.Customer, s.Customer == ""
 	if created && !run.Tenant.Settings.SignUp.Enabled { // it was closed since the journey began, or is open to the invited
-		invited, err := f.Invited(ctx, run)
+		offered, err := f.Offered(ctx, run)
 		if err != nil {
 			return nil, journey.Result{}, err
 		}
-		if !invited.Opens {
+		if !offered.Opens {
 			return nil, journey.To("closed"), nil
 		}
 	}

@@ -64,7 +64,7 @@ func Kinds(c Capabilities) map[string]journey.Step {
 		"collect":        Collect{c},
 		"terms":          Terms{c},
 		"consent":        Consent{c},
-		"invitation":     Invitation{c},
+		"membership":     Membership{c},
 		"join":           Join{c},
 		"organization":   Organization{c},
 		"disown":         Disown{c},

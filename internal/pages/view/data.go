@@ -221,6 +221,6 @@ func everyPage() []Data {
 	return []Data{
 		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, Collect{}, Terms{}, Consent{}, Disown{}, Message{},
 		Deny{}, Fault{}, Expired{}, Limited{}, Busy{}, SignOut{}, SignedOut{}, Account{}, NotFound{},
-		Invitation{}, ChooseOrganization{}, Organizations{}, LeaveOrganization{},
+		JoinOrganization{}, ChooseOrganization{}, Organizations{}, LeaveOrganization{},
 	}
 }

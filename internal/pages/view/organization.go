@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Invitation tells of an invitation to an organization. Field: decision,
+// JoinOrganization tells of an invitation to an organization. Field: decision,
 // continue; with Decide accept or decline. With Dead it is good for nothing any
 // more, and with Member since whoever is signed in has accepted it; then HomeURL
 // is where to go instead.
-type Invitation struct {
+type JoinOrganization struct {
 	Dead, Member bool
 	Decide       bool // whoever is asked has proved the address
 	SignedIn     bool // as somebody else than is invited
@@ -46,7 +46,7 @@ type Organizations struct {
 // decision, leave or stay.
 type LeaveOrganization struct{ Belonging }
 
-func (Invitation) page() string         { return "invitation" }
+func (JoinOrganization) page() string   { return "joinorganization" }
 func (ChooseOrganization) page() string { return "chooseorganization" }
 func (Organizations) page() string      { return "organizations" }
 func (LeaveOrganization) page() string  { return "leaveorganization" }
@@ -72,14 +72,14 @@ func (f *frame) Clock(t time.Time) string { return f.l.Clock(t.UTC()) }
 // others.
 func (f *frame) organizationTitle() string {
 	switch data := f.Data.(type) {
-	case Invitation:
+	case JoinOrganization:
 		switch {
 		case data.Member:
-			return f.S("invitation.member_title", "Organization", data.Organization)
+			return f.S("join.member_title", "Organization", data.Organization)
 		case data.Dead:
-			return f.S("invitation.dead_title")
+			return f.S("join.dead_title")
 		}
-		return f.S("invitation.title", "Organization", data.Organization)
+		return f.S("join.title", "Organization", data.Organization)
 	case ChooseOrganization:
 		return f.S("organization.choose_title")
 	case Organizations:

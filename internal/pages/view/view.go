@@ -56,7 +56,7 @@ type Page struct {
 
 // Data is one of the structs of this package that describe a page: Identify,
 // Password, Recover, CreateAccount, Code, NewPassword, Collect, Terms, Consent, Disown, Message,
-// Deny, Fault, Expired, Limited, Busy, SignOut, SignedOut, Account, NotFound, Invitation, ChooseOrganization,
+// Deny, Fault, Expired, Limited, Busy, SignOut, SignedOut, Account, NotFound, JoinOrganization, ChooseOrganization,
 // Organizations, LeaveOrganization.
 type Data interface{ page() string }
 

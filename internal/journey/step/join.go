@@ -14,18 +14,18 @@ import (
 	"github.com/cardea-id/cardea/internal/sqldb"
 )
 
-// Invitation shows an invitation to whoever brings its link and is not signed in
+// Membership shows an invitation to an organization to whoever brings its link and is not signed in
 // with the invited address, and goes on to prove that address.
-type Invitation struct{ Capabilities }
+type Membership struct{ Capabilities }
 
-// InvitationPrompt tells of an invitation.
-type InvitationPrompt struct {
-	Offered
+// MembershipPrompt tells of an invitation.
+type MembershipPrompt struct {
+	Offer
 	SignedIn bool // as somebody else than is invited
 }
 
-// Offered is what pages tell of an invitation.
-type Offered struct {
+// Offer is what pages tell of an invitation.
+type Offer struct {
 	Dead         bool // the link was used, has expired, was taken back or is not ours
 	Member       bool // whoever is signed in has accepted it
 	Organization string
@@ -35,22 +35,22 @@ type Offered struct {
 	Until        time.Time
 }
 
-func (InvitationPrompt) Kind() string { return "invitation" }
+func (MembershipPrompt) Kind() string { return "membership" }
 
-func (Invitation) Outcomes() []string                               { return []string{"identified"} }
-func (Invitation) Check(c journey.Config) error                     { return c.Only() }
-func (Invitation) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
+func (Membership) Outcomes() []string                               { return []string{"identified"} }
+func (Membership) Check(c journey.Config) error                     { return c.Only() }
+func (Membership) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
 
-func (i Invitation) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, error) {
-	offered, err := i.offered(ctx, run)
-	return InvitationPrompt{Offered: offered, SignedIn: run.Client.Session != nil}, err
+func (m Membership) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, error) {
+	offered, err := m.offered(ctx, run)
+	return MembershipPrompt{Offer: offered, SignedIn: run.Client.Session != nil}, err
 }
 
-func (i Invitation) Answer(ctx context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {
+func (m Membership) Answer(ctx context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {
 	if answer.Choice != "" || answer.Value("decision") != "continue" {
 		return journey.Again(), nil
 	}
-	offer, err := i.offer(ctx, run)
+	offer, err := m.offer(ctx, run)
 	if err != nil || offer == nil {
 		return journey.Again(), err
 	}
@@ -59,7 +59,7 @@ func (i Invitation) Answer(ctx context.Context, run *journey.Run, answer journey
 		return journey.Result{}, fmt.Errorf("read who is invited: %w", err)
 	}
 	run.State.Hint = offer.Address // for whoever goes on by another way
-	if err := i.name(ctx, run, subject); err != nil {
+	if err := m.name(ctx, run, subject); err != nil {
 		return journey.Result{}, err
 	}
 	return journey.To("identified"), nil
@@ -69,7 +69,7 @@ func (i Invitation) Answer(ctx context.Context, run *journey.Run, answer journey
 type Join struct{ Capabilities }
 
 // JoinPrompt asks.
-type JoinPrompt struct{ Offered }
+type JoinPrompt struct{ Offer }
 
 func (JoinPrompt) Kind() string { return "join" }
 
@@ -123,40 +123,40 @@ func (c Capabilities) offer(ctx context.Context, run *journey.Run) (*organizatio
 }
 
 // offered is what pages tell of the invitation that brought the customer.
-func (c Capabilities) offered(ctx context.Context, run *journey.Run) (Offered, error) {
+func (c Capabilities) offered(ctx context.Context, run *journey.Run) (Offer, error) {
 	if run.State.Link == "" {
-		return Offered{Dead: true}, nil
+		return Offer{Dead: true}, nil
 	}
 	offer, err := c.Organizations.ReadLink(ctx, run.Keys, run.Tenant.ID, run.State.Link)
 	if err != nil || offer == nil {
-		return Offered{Dead: true}, err
+		return Offer{Dead: true}, err
 	}
 	signedIn := run.Client.Session
 	if !offer.Good {
-		o := Offered{Dead: true}
+		o := Offer{Dead: true}
 		if offer.To != nil && offer.Status == organization.Accepted && signedIn != nil && offer.Customer == signedIn.Customer {
 			o.Member, o.Organization = true, offer.To.Name
 		}
 		return o, nil
 	}
 	inviter, err := c.Organizations.Inviter(ctx, run.Tenant, offer.InvitedBy)
-	return Offered{Organization: offer.To.Name, Inviter: inviter, Address: offer.Address, Roles: offer.Roles, Until: offer.ExpiresAt}, err
+	return Offer{Organization: offer.To.Name, Inviter: inviter, Address: offer.Address, Roles: offer.Roles, Until: offer.ExpiresAt}, err
 }
 
-// Invited implements journey.Facts.
-func (c Capabilities) Invited(ctx context.Context, run *journey.Run) (journey.Invited, error) {
+// Offered implements journey.Facts.
+func (c Capabilities) Offered(ctx context.Context, run *journey.Run) (journey.Offered, error) {
 	offer, err := c.offer(ctx, run)
 	if err != nil || offer == nil {
-		return journey.Invited{}, err
+		return journey.Offered{}, err
 	}
-	var invited journey.Invited
+	var told journey.Offered
 	if subject := run.State.Subject; subject != nil {
-		invited.Opens = run.Tenant.Settings.Organizations.SignUpByInvitation && subject.Kind == identifier.Email && subject.Key == offer.Address
+		told.Opens = run.Tenant.Settings.Organizations.SignUpByInvitation && subject.Kind == identifier.Email && subject.Key == offer.Address
 	}
 	if signedIn := run.Client.Session; signedIn != nil && run.State.Session == signedIn.ID && run.State.Customer == signedIn.Customer {
-		invited.Mine, err = c.holds(ctx, run, signedIn.Customer, offer)
+		told.Mine, err = c.holds(ctx, run, signedIn.Customer, offer)
 	}
-	return invited, err
+	return told, err
 }
 
 // holds tells whether a customer has proved the address that is invited.
