@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,31 +18,73 @@ import (
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
+const ofCustomer = ofTenant + "/customers/{customer}"
+
+func (a *api) customerOperations() {
+	declare(a, operation{
+		id: "findCustomer", method: get, path: ofTenant + "/customers", noun: customers, scope: "customers:read",
+		summary:     "Find a customer by an identifier",
+		description: "The one customer who has proved that the identifier is theirs. What nobody has proved finds nobody.",
+		errors:      []int{404},
+	}, a.findCustomer)
+	declare(a, operation{
+		id: "createCustomer", method: post, path: ofTenant + "/customers", noun: customers, scope: "customers:write", status: http.StatusCreated,
+		summary:     "Create a customer",
+		description: "An account without a password: customers choose their own.",
+		errors:      []int{404, 409},
+	}, a.createCustomer)
+	declare(a, operation{
+		id: "showCustomer", method: get, path: ofCustomer, noun: customers, scope: "customers:read",
+		summary: "Show a customer", description: "Status, identifiers and profile.", errors: []int{404, 410},
+	}, a.showCustomer)
+	declare(a, operation{
+		id: "replaceCustomerProfile", method: put, path: ofCustomer + "/profile", noun: customers, scope: "customers:write",
+		summary: "Replace a customer's profile", description: "The whole profile, by whoever has read it last: revision is the one that was read.", errors: []int{404, 409, 410},
+	}, a.setProfile)
+
+	act := func(name, summary, description string, do func(context.Context, *customerAct) (*answer[statusView], error)) {
+		declare(a, operation{
+			id: name + "Customer", method: post, path: ofCustomer + "/" + name, noun: customers, scope: "customers:write",
+			summary: summary, description: description, errors: []int{404, 409, 410},
+		}, do)
+	}
+	act("lock", "Lock a customer", "Nobody signs in to the account until it is unlocked. All sessions end.", a.setStatus(customer.Locked))
+	act("unlock", "Unlock a customer", "Ends a lock, and forgets all wrong guesses and sent messages that were counted, whatever the status.", a.unlock)
+	act("suspend", "Suspend a customer", "Nobody signs in to the account until it is activated. All sessions end.", a.setStatus(customer.Suspended))
+	act("activate", "End a customer's suspension", "The customer may sign in again.", a.setStatus(customer.Active, customer.Suspended))
+	declare(a, operation{
+		id: "eraseCustomer", method: post, path: ofCustomer + "/erase", noun: customers, scope: "customers:write",
+		summary:     "Erase a customer",
+		description: "Destroys the customer's key and everything that is kept of the customer, for good. It may be repeated.",
+		errors:      []int{404, 409},
+	}, a.eraseCustomer)
+}
+
 // customerView is a customer as it is answered.
 type customerView struct {
 	ID          id.Customer      `json:"id"`
 	Status      customer.Status  `json:"status"`
-	Reason      string           `json:"reason,omitempty"`
-	Revision    int64            `json:"revision"`
-	Version     int64            `json:"version"`
+	Reason      string           `json:"reason,omitempty" doc:"Why the status is what it is."`
+	Revision    int64            `json:"revision" doc:"Of the profile and the identifiers."`
+	Version     int64            `json:"version" doc:"Grows with every event of the customer."`
 	CreatedAt   time.Time        `json:"created_at"`
 	UpdatedAt   time.Time        `json:"updated_at"`
 	Identifiers []identifierView `json:"identifiers"`
-	Profile     map[string]any   `json:"profile"`
+	Profile     map[string]any   `json:"profile" doc:"As the profile schema in the tenant's settings has it."`
 }
 
 type identifierView struct {
 	ID         id.Identifier   `json:"id"`
-	Kind       identifier.Kind `json:"kind"`
-	Value      string          `json:"value"`
+	Kind       identifier.Kind `json:"kind" example:"email"`
+	Value      string          `json:"value" example:"ana@example.com"`
 	Verified   bool            `json:"verified"`
 	VerifiedAt time.Time       `json:"verified_at,omitzero"`
 }
 
-func (a *api) respondCustomer(w http.ResponseWriter, r *http.Request, status int, t id.Tenant, c id.Customer) error {
-	found, err := a.Directory.Get(r.Context(), t, c)
+func (a *api) answerCustomer(ctx context.Context, c id.Customer) (*answer[customerView], error) {
+	found, err := a.Directory.Get(ctx, tenantOf(ctx).ID, c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	view := customerView{
 		ID: found.ID, Status: found.Status, Reason: found.Reason, Revision: found.Revision, Version: found.Version,
@@ -53,49 +96,40 @@ func (a *api) respondCustomer(w http.ResponseWriter, r *http.Request, status int
 	if view.Profile == nil {
 		view.Profile = map[string]any{}
 	}
-	return respond(w, status, view)
+	return answerWith(view)
 }
 
-func (a *api) showCustomer(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	t, c, err := a.customerOf(r)
+func (a *api) showCustomer(ctx context.Context, in *struct{ CustomerPath }) (*answer[customerView], error) {
+	c, err := a.customerOf(ctx, in.CustomerPath)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return a.respondCustomer(w, r, http.StatusOK, t.ID, c)
+	return a.answerCustomer(ctx, c)
 }
 
-// findCustomer returns the one customer who has proved an identifier.
-func (a *api) findCustomer(w http.ResponseWriter, r *http.Request) error {
-	t, err := a.tenantOf(r)
+func (a *api) findCustomer(ctx context.Context, in *struct {
+	TenantPath
+	Identifier string `query:"identifier" required:"true" doc:"An e-mail address, phone number, user name or declared identifier." example:"ana@example.com"`
+	Kind       string `query:"kind" doc:"The identifier's kind; without one, what it seems to be." example:"email"`
+},
+) (*answer[customerView], error) {
+	t := tenantOf(ctx)
+	asked, err := recognise(t, identifier.Kind(in.Kind), in.Identifier)
 	if err != nil {
-		return err
+		return nil, badRequest("The parameter identifier: " + err.Error() + ".")
 	}
-	given, err := parameters(r, "identifier", "kind")
+	keys, err := a.Ring.Tenant(ctx, t.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if given["identifier"] == "" {
-		return badRequest("The parameter identifier is missing: an e-mail address, phone number, user name or declared identifier.")
-	}
-	asked, err := recognise(t, identifier.Kind(given["kind"]), given["identifier"])
+	c, found, err := a.Directory.Find(ctx, t.ID, keys, asked)
 	if err != nil {
-		return badRequest("The parameter identifier: " + err.Error() + ".")
-	}
-	keys, err := a.Ring.Tenant(r.Context(), t.ID)
-	if err != nil {
-		return err
-	}
-	c, found, err := a.Directory.Find(r.Context(), t.ID, keys, asked)
-	if err != nil {
-		return err
+		return nil, err
 	}
 	if !found {
-		return problem.NotFound("No customer of the tenant has proved that identifier.")
+		return nil, problem.NotFound("No customer of the tenant has proved that identifier.")
 	}
-	return a.respondCustomer(w, r, http.StatusOK, t.ID, c)
+	return a.answerCustomer(ctx, c)
 }
 
 // recognise reads an identifier of a kind, or of whatever kind it seems to be.
@@ -121,60 +155,51 @@ func recognise(t *tenant.Tenant, kind identifier.Kind, raw string) (identifier.N
 // newCustomer is what an account is made of. There is no password in it:
 // customers choose their own.
 type newCustomer struct {
-	Identifiers []newIdentifier `json:"identifiers"`
-	Profile     map[string]any  `json:"profile"`
+	Identifiers []newIdentifier `json:"identifiers" minItems:"1" maxItems:"20"`
+	Profile     map[string]any  `json:"profile,omitempty" doc:"As the profile schema in the tenant's settings has it."`
 }
 
 type newIdentifier struct {
-	Kind     identifier.Kind `json:"kind"` // "" for what the value seems to be
-	Value    string          `json:"value"`
-	Verified bool            `json:"verified"` // the operator knows it to be the customer's
+	Kind     identifier.Kind `json:"kind,omitempty" doc:"Without one, what the value seems to be." example:"email"`
+	Value    string          `json:"value" example:"ana@example.com"`
+	Verified bool            `json:"verified,omitempty" doc:"Whether you know it to be the customer's: only then does it find the customer."`
 }
 
 // maxIdentifiers is how many identifiers an account is made with at most.
 const maxIdentifiers = 20
 
-func (a *api) createCustomer(w http.ResponseWriter, r *http.Request) error {
-	t, err := a.tenantOf(r)
+func (a *api) createCustomer(ctx context.Context, in *struct {
+	TenantPath
+	Body newCustomer
+},
+) (*answer[customerView], error) {
+	t := tenantOf(ctx)
+	made, err := in.Body.read(t)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	var n newCustomer
-	if err := decode(w, r, &n); err != nil {
-		return err
-	}
-	made, err := n.read(t)
-	if err != nil {
-		return err
-	}
-	made.Tenant, made.Actor = t.ID, Operator
+	made.Tenant, made.Actor = t.ID, actor(ctx)
 	made.Customer = id.New[id.Customer](a.Clock.Now(), a.Random)
-	keys, err := a.Ring.Tenant(r.Context(), t.ID)
+	keys, err := a.Ring.Tenant(ctx, t.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// The customer's key is durable before the transaction that first uses it.
-	key, err := a.Ring.CreateCustomer(r.Context(), t.ID, made.Customer)
+	key, err := a.Ring.CreateCustomer(ctx, t.ID, made.Customer)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = a.DB.Write(r.Context(), func(tx *sqldb.Tx) error { return a.Directory.Create(tx, keys, key, made) })
+	err = a.DB.Write(ctx, func(tx *sqldb.Tx) error { return a.Directory.Create(tx, keys, key, made) })
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return a.respondCustomer(w, r, http.StatusCreated, t.ID, made.Customer)
+	return a.answerCustomer(ctx, made.Customer)
 }
 
 // read checks what an account is to be made of.
 func (n newCustomer) read(t *tenant.Tenant) (customer.NewCustomer, error) {
 	made := customer.NewCustomer{Profile: n.Profile}
 	var faults []problem.Field
-	if len(n.Identifiers) == 0 || len(n.Identifiers) > maxIdentifiers {
-		faults = append(faults, problem.Field{Pointer: "/identifiers", Detail: fmt.Sprintf("has 1 to %d entries", maxIdentifiers)})
-	}
 	for i, it := range n.Identifiers {
 		read, err := recognise(t, it.Kind, it.Value)
 		if err != nil {
@@ -206,48 +231,45 @@ func profileFaults(t *tenant.Tenant, profile map[string]any) (faults []problem.F
 
 // changedProfile replaces a profile.
 type changedProfile struct {
-	Revision int64          `json:"revision"` // of the customer, as it was read
-	Profile  map[string]any `json:"profile"`
+	Revision int64          `json:"revision" minimum:"1" doc:"Of the customer, as it was read."`
+	Profile  map[string]any `json:"profile" doc:"{} empties it."`
 }
 
-func (a *api) setProfile(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	t, c, err := a.customerOf(r)
+func (a *api) setProfile(ctx context.Context, in *struct {
+	CustomerPath
+	Body changedProfile
+},
+) (*answer[customerView], error) {
+	t := tenantOf(ctx)
+	c, err := a.customerOf(ctx, in.CustomerPath)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var wanted changedProfile
-	if err := decode(w, r, &wanted); err != nil {
-		return err
+	if faults := profileFaults(t, in.Body.Profile); len(faults) > 0 {
+		return nil, problem.InvalidInput(faults...)
 	}
-	faults := profileFaults(t, wanted.Profile)
-	if wanted.Revision < 1 {
-		faults = append(faults, problem.Field{Pointer: "/revision", Detail: "is the revision of the customer as you have read it"})
-	}
-	if wanted.Profile == nil {
-		faults = append(faults, problem.Field{Pointer: "/profile", Detail: "is missing; {} empties it"})
-	}
-	if len(faults) > 0 {
-		return problem.InvalidInput(faults...)
-	}
-	key, err := a.Directory.Key(r.Context(), t.ID, c)
+	key, err := a.Directory.Key(ctx, t.ID, c)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = a.DB.Write(r.Context(), func(tx *sqldb.Tx) error {
-		return a.Directory.SetProfile(tx, key, t.ID, c, wanted.Revision, wanted.Profile, Operator)
+	err = a.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		return a.Directory.SetProfile(tx, key, t.ID, c, in.Body.Revision, in.Body.Profile, actor(ctx))
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return a.respondCustomer(w, r, http.StatusOK, t.ID, c)
+	return a.answerCustomer(ctx, c)
+}
+
+// customerAct is something that is done to a customer, for a reason.
+type customerAct struct {
+	CustomerPath
+	Body *changedStatus
 }
 
 // changedStatus is why a status is changed.
 type changedStatus struct {
-	Reason string `json:"reason"`
+	Reason string `json:"reason,omitempty" doc:"For other operators; 500 bytes at most. It is sealed with the customer's key."`
 }
 
 // maxReason is how long a reason may be, in bytes.
@@ -263,9 +285,9 @@ type statusView struct {
 // setStatus moves a customer to another status, where from are those that the
 // act is for; none means any. A status that keeps the customer out ends all
 // sessions and lineages with it.
-func (a *api) setStatus(status customer.Status, from ...customer.Status) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		return a.act(w, r, status, func(tx *sqldb.Tx, t id.Tenant, c id.Customer, change customer.StatusChange) (statusView, error) {
+func (a *api) setStatus(status customer.Status, from ...customer.Status) func(context.Context, *customerAct) (*answer[statusView], error) {
+	return func(ctx context.Context, in *customerAct) (*answer[statusView], error) {
+		return a.act(ctx, in, status, func(tx *sqldb.Tx, t id.Tenant, c id.Customer, change customer.StatusChange) (statusView, error) {
 			state, err := a.Directory.Hold(tx, t, c)
 			if err != nil {
 				return statusView{}, err
@@ -280,7 +302,7 @@ func (a *api) setStatus(status customer.Status, from ...customer.Status) func(ht
 			if status.MayUseTokens() {
 				return now, nil
 			}
-			now.Sessions, err = a.Sessions.EndAll(tx, t, c, "", session.Secured, Operator)
+			now.Sessions, err = a.Sessions.EndAll(tx, t, c, "", session.Secured, actor(ctx))
 			return now, err
 		})
 	}
@@ -289,8 +311,8 @@ func (a *api) setStatus(status customer.Status, from ...customer.Status) func(ht
 // unlock lets a locked customer in again and forgets all wrong guesses and sent
 // messages that were counted, whatever the status: an account is shut to
 // guessing without being locked. One who is suspended stays so.
-func (a *api) unlock(w http.ResponseWriter, r *http.Request) error {
-	return a.act(w, r, customer.Active, func(tx *sqldb.Tx, t id.Tenant, c id.Customer, change customer.StatusChange) (statusView, error) {
+func (a *api) unlock(ctx context.Context, in *customerAct) (*answer[statusView], error) {
+	return a.act(ctx, in, customer.Active, func(tx *sqldb.Tx, t id.Tenant, c id.Customer, change customer.StatusChange) (statusView, error) {
 		state, err := a.Directory.Hold(tx, t, c)
 		if err != nil {
 			return statusView{}, err
@@ -308,59 +330,50 @@ func (a *api) unlock(w http.ResponseWriter, r *http.Request) error {
 		if err := a.Budgets.Clear(tx, t, c); err != nil {
 			return statusView{}, err
 		}
-		return now, a.Log.Append(tx, event.Event{Tenant: t, Customer: c, Type: "customer.limits.cleared", Actor: Operator})
+		return now, a.Log.Append(tx, event.Event{Tenant: t, Customer: c, Type: "customer.limits.cleared", Actor: actor(ctx)})
 	})
 }
 
 // act does something to a customer in one transaction, which may change his
 // status to the given one for the reason that was told.
-func (a *api) act(w http.ResponseWriter, r *http.Request, status customer.Status, do func(tx *sqldb.Tx, t id.Tenant, c id.Customer, change customer.StatusChange) (statusView, error)) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	t, c, err := a.customerOf(r)
+func (a *api) act(ctx context.Context, in *customerAct, status customer.Status, do func(tx *sqldb.Tx, t id.Tenant, c id.Customer, change customer.StatusChange) (statusView, error)) (*answer[statusView], error) {
+	t := tenantOf(ctx)
+	c, err := a.customerOf(ctx, in.CustomerPath)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var wanted changedStatus
-	if err := decode(w, r, &wanted); err != nil {
-		return err
+	why := ""
+	if in.Body != nil {
+		why = in.Body.Reason
 	}
-	if len(wanted.Reason) > maxReason {
-		return problem.InvalidInput(problem.Field{Pointer: "/reason", Detail: fmt.Sprintf("has %d bytes at most", maxReason)})
+	if len(why) > maxReason {
+		return nil, problem.InvalidInput(problem.Field{Pointer: "/reason", Detail: fmt.Sprintf("has %d bytes at most", maxReason)})
 	}
-	change, err := a.Directory.PrepareStatus(r.Context(), t.ID, c, status, wanted.Reason, Operator)
+	change, err := a.Directory.PrepareStatus(ctx, t.ID, c, status, why, actor(ctx))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var now statusView
-	err = a.DB.Write(r.Context(), func(tx *sqldb.Tx) (err error) {
+	err = a.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
 		now, err = do(tx, t.ID, c, change)
 		return err
 	})
 	if errors.Is(err, customer.ErrNotAllowed) {
-		return problem.Conflict("The customer's present status does not take this: only who is suspended is activated, and who was erased stays so. Nothing was changed.").Because(err)
+		return nil, problem.Conflict("The customer's present status does not take this: only who is suspended is activated, and who was erased stays so. Nothing was changed.").Because(err)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return respond(w, http.StatusOK, now)
+	return answerWith(now)
 }
 
-// eraseCustomer destroys a customer for good. It may be repeated.
-func (a *api) eraseCustomer(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	t, c, err := a.customerOf(r)
+func (a *api) eraseCustomer(ctx context.Context, in *struct{ CustomerPath }) (*answer[statusView], error) {
+	c, err := a.customerOf(ctx, in.CustomerPath)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := decode(w, r, &struct{}{}); err != nil {
-		return err
+	if err := a.Directory.Erase(ctx, tenantOf(ctx).ID, c, actor(ctx)); err != nil {
+		return nil, err
 	}
-	if err := a.Directory.Erase(r.Context(), t.ID, c, Operator); err != nil {
-		return err
-	}
-	return respond(w, http.StatusOK, statusView{ID: c, Status: customer.Erased})
+	return answerWith(statusView{ID: c, Status: customer.Erased})
 }

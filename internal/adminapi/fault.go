@@ -67,3 +67,7 @@ func reason(err, sort error) string {
 func badRequest(detail string) *problem.Error {
 	return problem.New("bad-request", http.StatusBadRequest, "The request is not understood", detail)
 }
+
+func preconditionFailed(detail string) *problem.Error {
+	return problem.New("precondition-failed", http.StatusPreconditionFailed, "The state has changed", detail)
+}

@@ -75,6 +75,9 @@ type State struct {
 	Offered      string         `json:"offered,omitempty"`       // the version of the terms that was last shown
 	Terms        string         `json:"terms,omitempty"`         // the version that was agreed to
 	Stay         bool           `json:"stay,omitempty"`
+	// Joins is the status of a customer who is to be active from the finish on:
+	// invited or dormant, or closed once he has said that he keeps the account.
+	Joins string `json:"joins,omitempty"`
 	Link         string         `json:"link,omitempty"`    // that a message brought the customer by
 	Session      id.Session     `json:"session,omitempty"` // the session that the journey works in: consent
 

@@ -24,6 +24,12 @@ var mayMention = map[Template][]string{
 	PasswordChanged:  {"Brand"},
 	Disowned:         {"Brand"},
 	NewSignIn:        {"Application", "Brand"},
+	Invitation:       {"Brand"},
+	Locked:           {"Brand"},
+	Closed:           {"Brand"},
+	Reopened:         {"Brand"},
+	Dormancy:         {"Brand"},
+	Erasure:          {"Brand"},
 	JoinOrganization: {"Brand", "Inviter", "Organization"},
 }
 
@@ -151,9 +157,9 @@ func (w *Words) Preview(t Template, lang string, b Brand, at time.Time) (Mail, e
 	if !w.has(t) {
 		return Mail{}, fmt.Errorf("there is no message %q; there are %s", t, joinedTemplates())
 	}
-	data := Data{Code: "123456", ValidFor: 10 * time.Minute, Application: b.Name, Browser: "Firefox", System: "Windows", At: at}
+	data := Data{Code: "123456", ValidFor: 10 * time.Minute, Application: b.Name, Browser: "Firefox", System: "Windows", At: at, Until: at.AddDate(0, 0, 30)}
 	if t == JoinOrganization {
-		data = Data{Organization: "Example Ltd", Inviter: "Ana Lopes", Until: at.AddDate(0, 0, 7), Link: "https://example.com/invitation", At: at}
+		data = Data{Organization: "Example Ltd", Inviter: "Ana Lopes", Until: at.AddDate(0, 0, 7), Link: "https://example.com/join", At: at}
 	}
 	return w.render(t, lang, b, data)
 }

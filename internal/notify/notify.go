@@ -30,18 +30,26 @@ type Template string
 
 // The kinds of messages.
 const (
-	Code             Template = "code"              // a code to sign up or sign in with; the same for both, as the sender must not tell
-	Recovery         Template = "recovery"          // a code to set a new password with
-	Welcome          Template = "welcome"           // an account was opened
-	PasswordChanged  Template = "password_changed"  // the password was set or changed
-	Disowned         Template = "disowned"          // everybody was signed out, since the customer said that it wasn't him
-	NewSignIn        Template = "new_sign_in"       // somebody signed in on a new device
+	Code            Template = "code"             // a code to sign up or sign in with; the same for both, as the sender must not tell
+	Recovery        Template = "recovery"         // a code to set a new password with
+	Welcome         Template = "welcome"          // an account was opened
+	PasswordChanged Template = "password_changed" // the password was set or changed
+	Disowned        Template = "disowned"         // everybody was signed out, since the customer said that it wasn't him
+	NewSignIn       Template = "new_sign_in"      // somebody signed in on a new device
+	Invitation      Template = "invitation"       // an account waits for whoever has the address
+	Locked          Template = "locked"           // nobody can sign in, until a time or until it is lifted
+	Closed          Template = "closed"           // the account was closed and will be erased
+	Reopened        Template = "reopened"         // a closed or dormant account is in use again
+	Dormancy        Template = "dormancy"         // the account is about to fall dormant
+	Erasure         Template = "erasure"          // a dormant account is about to be erased
+
 	JoinOrganization Template = "join_organization" // somebody may join an organization
 )
 
 // Templates lists all kinds.
 func Templates() []Template {
-	return []Template{Code, Recovery, Welcome, PasswordChanged, Disowned, NewSignIn, JoinOrganization}
+	return []Template{Code, Recovery, Welcome, PasswordChanged, Disowned, NewSignIn,
+		Invitation, Locked, Closed, Reopened, Dormancy, Erasure, JoinOrganization}
 }
 
 // Data is what varies in a message. All of it is shown as plain text; nothing
@@ -55,11 +63,11 @@ type Data struct {
 	Network     string        `json:"network,omitempty"`     // the IP address that it was done from
 	Holder      Holder        `json:"holder,omitempty"`      // of a code to set a new password with
 	Link        string        `json:"link,omitempty"`        // of the button, in place of the account's
+	Until       time.Time     `json:"until,omitzero"`        // when it ends, or what it tells of happens
 	At          time.Time     `json:"at,omitzero"`           // when it happened; the zero time means when it was enqueued
 
 	Organization string    `json:"organization,omitempty"` // its name: what the message invites to
 	Inviter      string    `json:"inviter,omitempty"`      // who invites; "" names nobody
-	Until        time.Time `json:"until,omitzero"`         // when the invitation ends
 }
 
 // Holder is who has the address that a code goes to, where that is to be said.

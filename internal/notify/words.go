@@ -66,13 +66,14 @@ type facts struct {
 	Brand, Application, Browser, System string
 	Code                                string
 	Date, Clock                         string
+	Until                               string // the day of Data.Until, "" for none
+	UntilClock                          string
 	Minutes                             string // "" where there is no limit to tell
 	Plural                              string // CLDR's category of Minutes
 	Network                             string
 	Holder                              Holder
 	Link                                bool // there is a link of the message's own
 	Organization, Inviter               string
-	Until, UntilClock                   string // "" where there is no end to tell
 }
 
 // page is what the layout shows.

@@ -19,9 +19,10 @@ func TestWords(t *testing.T) {
 		for _, lang := range []string{"en", "de", "ar"} {
 			data := Data{
 				Code: "123456", ValidFor: 10 * time.Minute, Application: "Olive & Thyme Shop", Browser: "Chrome", System: "Windows", Network: "192.0.2.7", At: noon,
+				Until: noon.AddDate(0, 0, 30),
 			}
 			if template == JoinOrganization {
-				data = Data{Organization: "Sage & Salt Ltd", Inviter: "Ana Lopes", Until: noon.AddDate(0, 0, 7), Link: "https://id.olive.example/invitation?link=x", At: noon}
+				data = Data{Organization: "Sage & Salt Ltd", Inviter: "Ana Lopes", Until: noon.AddDate(0, 0, 7), Link: "https://id.olive.example/join?link=x", At: noon}
 			}
 			m, err := words.render(template, lang, olive, data)
 			if err != nil {

@@ -126,6 +126,19 @@ func (o *Organizations) AllMemberships(ctx context.Context, tenant id.Tenant, cu
 	return list, nil
 }
 
+// Member tells whether a customer is a member of any organization.
+func (o *Organizations) Member(ctx context.Context, tenant id.Tenant, customer id.Customer) (bool, error) {
+	var one int64
+	err := o.DB.QueryRow(ctx, `SELECT 1 FROM organization_membership WHERE tenant = $1 AND customer = $2 LIMIT 1`, tenant, customer).Scan(&one)
+	if errors.Is(err, sqldb.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the memberships: %w", err)
+	}
+	return true, nil
+}
+
 // Members returns up to limit members of an organization whose ids come after
 // the given one.
 func (o *Organizations) Members(ctx context.Context, tenant id.Tenant, organization id.Organization, after id.Customer, limit int) ([]Member, error) {

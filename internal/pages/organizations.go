@@ -3,7 +3,6 @@ package pages
 import (
 	"net/http"
 	"net/url"
-	"slices"
 
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/journey"
@@ -13,10 +12,6 @@ import (
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
-
-// organizationsPath is the page of the account that lists what the customer is a
-// member of.
-const organizationsPath = "/account/organizations"
 
 // join is what the link of an invitation opens. It changes nothing: mail
 // filters open links too.
@@ -41,10 +36,6 @@ func joinURL(t *tenant.Tenant, lang, link string) string {
 	return t.URL("/join") + "?" + url.Values{"link": {link}, "ui_locales": {lang}}.Encode()
 }
 
-func organizationsURL(t *tenant.Tenant, lang string) string {
-	return t.URL(organizationsPath) + "?ui_locales=" + url.QueryEscape(lang)
-}
-
 // afterJoin goes on with an invitation once the customer has signed in, or
 // shows his organizations once he has answered it.
 func (p *Pages) afterJoin(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, client journey.Client, finished *journey.Finished) {
@@ -53,112 +44,58 @@ func (p *Pages) afterJoin(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 		p.beginJoin(w, r, t, client, finished.Return.Params)
 		return
 	}
-	p.toOrganizations(w, r, t, client, accountState{Done: done, Organization: finished.Organization})
-}
-
-// toOrganizations shows the customer's organizations, and what has just been
-// done.
-func (p *Pages) toOrganizations(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, client journey.Client, done accountState) {
-	address := organizationsURL(t, client.Language)
-	if done.Done != "" && client.Session != nil {
-		done.Session, done.At = client.Session.ID, p.Clock.Now().Unix()
-		sealed, err := p.sealAccount(r.Context(), t, done)
-		if err != nil {
-			p.broken(w, r, t, err)
-			return
-		}
-		address += "&done=" + sealed
+	address, err := p.telling(r.Context(), t, organizationsURL(t, client.Language), client.Session.ID, accountState{Done: done, Organization: finished.Organization})
+	if err != nil {
+		p.broken(w, r, t, err)
+		return
 	}
 	redirect(w, address)
 }
 
-// organizations shows a customer what he is a member of, or has him sign in
-// first.
-func (p *Pages) organizations(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
-	client, err := p.Client(w, r, t)
-	if err != nil {
-		p.broken(w, r, t, err)
-		return
-	}
-	if client.Session == nil {
-		p.Begin(w, r, t, journey.Start{Journey: "sign-in", Return: journey.Return{Kind: returnAccount}, Client: client})
-		return
-	}
-	p.Seen(r.Context(), t, client.Session)
-	memberships, err := p.Organizations.AllMemberships(r.Context(), t.ID, client.Session.Customer)
-	if err != nil {
-		p.broken(w, r, t, err)
-		return
-	}
-	p.drawOrganizations(w, r, t, client, view.Organizations{Organizations: belongings(memberships), AccountURL: p.accountURL(t, client.Language)},
-		p.noticeOf(r.Context(), t, client.Session, r.URL.Query().Get("done")))
+func organizationsURL(t *tenant.Tenant, lang string) string {
+	return t.URL(organizationsPath) + "?ui_locales=" + url.QueryEscape(lang)
 }
 
-func (p *Pages) drawOrganizations(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, client journey.Client, data view.Data, notice *view.Notice) {
-	state, err := p.sealAccount(r.Context(), t, accountState{Session: client.Session.ID})
-	if err != nil {
-		p.broken(w, r, t, err)
-		return
+// showOrganizations lists what the customer is a member of.
+func (p *Pages) showOrganizations(v *visit) (view.Page, error) {
+	memberships, err := p.Organizations.AllMemberships(v.ctx(), v.t.ID, v.who.ID)
+	data := view.Organizations{Organizations: belongings(memberships)}
+	for i := range data.Organizations {
+		data.Organizations[i].URL = p.at(v, organizationsPath+"/"+data.Organizations[i].ID)
 	}
-	p.draw(w, r, t, sheet{page: view.Page{Lang: client.Language, Languages: p.offered(t), State: state, Notice: notice, Data: data,
-		Action: t.Path + organizationsPath + "?ui_locales=" + url.QueryEscape(client.Language)}})
+	return view.Page{Data: data}, err
 }
 
-// changeOrganizations lets a customer leave an organization, once he has said so
-// twice.
-func (p *Pages) changeOrganizations(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
-	form, ok := p.form(w, r, t)
-	if !ok {
-		return
-	}
-	client, err := p.Client(w, r, t)
+// showLeave asks whether to leave an organization.
+func (p *Pages) showLeave(v *visit) (view.Page, error) {
+	memberships, err := p.Organizations.AllMemberships(v.ctx(), v.t.ID, v.who.ID)
 	if err != nil {
-		p.broken(w, r, t, err)
-		return
+		return view.Page{}, err
 	}
-	if lang := form.Get("lang"); slices.Contains(p.offered(t), lang) {
-		redirect(w, organizationsURL(t, lang))
-		return
+	for _, b := range belongings(memberships) {
+		if b.ID == v.r.PathValue("organization") {
+			return view.Page{Data: view.LeaveOrganization{Belonging: b, BackURL: p.at(v, organizationsPath)}}, nil
+		}
 	}
-	if client.Session == nil {
-		redirect(w, organizationsURL(t, client.Language))
-		return
+	v.gone = true // he is no member, or never was
+	return view.Page{}, nil
+}
+
+func (p *Pages) changeLeave(v *visit, form url.Values) (next, error) {
+	if form.Get("decision") != "leave" {
+		return next{}, nil
 	}
-	p.Seen(r.Context(), t, client.Session)
-	asked, genuine, err := p.openAccount(r.Context(), t, form.Get("state"))
-	if err != nil {
-		p.broken(w, r, t, err)
-		return
-	}
-	if !genuine || asked.Session != client.Session.ID || asked.Done != "" {
-		p.draw(w, r, t, sheet{status: http.StatusBadRequest, page: view.Page{Lang: client.Language,
-			Data: view.Fault{Kind: view.FaultForged, BackURL: organizationsURL(t, client.Language)}}})
-		return
-	}
-	who, leaving := client.Session.Customer, id.Organization(form.Get("leave"))
-	memberships, err := p.Organizations.AllMemberships(r.Context(), t.ID, who)
-	if err != nil {
-		p.broken(w, r, t, err)
-		return
-	}
-	at := slices.IndexFunc(memberships, func(m organization.Membership) bool { return m.Organization.ID == leaving })
-	switch {
-	case at < 0 || form.Get("decision") == "stay":
-		redirect(w, organizationsURL(t, client.Language))
-		return
-	case form.Get("decision") != "leave":
-		p.drawOrganizations(w, r, t, client, view.LeaveOrganization{Belonging: belongings(memberships)[at]}, nil)
-		return
-	}
-	err = p.DB.Write(r.Context(), func(tx *sqldb.Tx) error {
-		_, err := p.Organizations.Remove(tx, t.ID, leaving, who, string(who))
+	leaving := id.Organization(v.r.PathValue("organization"))
+	then := next{path: organizationsPath}
+	err := p.DB.Write(v.ctx(), func(tx *sqldb.Tx) error {
+		then.done = accountState{}
+		was, err := p.Organizations.Remove(tx, v.t.ID, leaving, v.who.ID, string(v.who.ID))
+		if was {
+			then.done = accountState{Done: "organization_left", Organization: leaving}
+		}
 		return err
 	})
-	if err != nil {
-		p.broken(w, r, t, err)
-		return
-	}
-	p.toOrganizations(w, r, t, client, accountState{Done: "organization_left", Organization: leaving})
+	return then, err
 }
 
 // belongings are memberships as pages show them.
@@ -174,7 +111,7 @@ func belongings(memberships []organization.Membership) []view.Belonging {
 // joinOf is an invitation as pages show it.
 func (p *Pages) joinOf(t *tenant.Tenant, lang string, o step.Offer, i view.JoinOrganization) view.JoinOrganization {
 	i.Dead, i.Member, i.Organization, i.Inviter, i.Address, i.Roles, i.Until = o.Dead, o.Member, o.Organization, o.Inviter, o.Address, o.Roles, o.Until
-	i.HomeURL = p.accountURL(t, lang)
+	i.HomeURL = t.URL(accountPath) + "?ui_locales=" + url.QueryEscape(lang)
 	if i.Member {
 		i.HomeURL = organizationsURL(t, lang)
 	}

@@ -2,7 +2,6 @@ package pages
 
 import (
 	"cmp"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -48,6 +47,9 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 		out.status = http.StatusGone
 	}
 	if data, is := out.page.Data.(view.JoinOrganization); is && data.Dead && !data.Member {
+		out.status = http.StatusGone
+	}
+	if prompt, asks := s.Prompt.(step.InvitationPrompt); asks && prompt.Dead {
 		out.status = http.StatusGone
 	}
 	out.page.Notice = cmp.Or(out.page.Notice, s.notice)
@@ -123,9 +125,9 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		page.Data = view.NewPassword{Identifier: prompt.Identifier, MinLength: prompt.MinLength, Skip: prompt.MaySkip, Recovery: prompt.Recovery}
 	case step.CollectPrompt:
 		for _, field := range prompt.Fields {
-			keep(field, prompt.Values[field])
+			keep(field.Name, "")
 		}
-		page.Data = view.Collect{Fields: fieldsOf(t, prompt.Fields)}
+		page.Data = view.Collect{Fields: fieldsOf(prompt.Fields)}
 	case step.TermsPrompt:
 		documents := make([]view.Document, 0, len(prompt.Documents))
 		for _, d := range prompt.Documents {
@@ -142,6 +144,10 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		page.Data = view.ChooseOrganization{Organizations: belongings(prompt.Memberships)}
 	case step.DisownPrompt:
 		page.Data = view.Disown{Dead: prompt.Dead, RecoverURL: t.URL("/recover") + "?ui_locales=" + url.QueryEscape(s.lang)}
+	case step.KeepPrompt:
+		page.Data = view.Keep{Until: prompt.Until}
+	case step.InvitationPrompt:
+		page.Data = view.Invitation{Dead: prompt.Dead, Address: prompt.Address, SignInURL: p.signInURL(t, s.lang)}
 	case step.NoticePrompt:
 		message := view.Message{Body: view.T("message." + prompt.Text)}
 		if prompt.Text == "no_account" {
@@ -214,41 +220,28 @@ func (p *Pages) consentOf(s shown, prompt step.ConsentPrompt) view.Consent {
 	return consent
 }
 
-// property is what a profile's schema says for whoever asks for it.
-type property struct {
-	Title       string `json:"title"`
-	Description string `json:"description"`
-	Format      string `json:"format"`
-	Enum        []any  `json:"enum"`
-	MaxLength   int    `json:"maxLength"`
-}
-
 // fieldsOf are the fields that ask for profile properties. The standard claims
 // have words of their own in every language; for a tenant's own properties its
 // schema speaks.
-func fieldsOf(t *tenant.Tenant, names []string) []view.Field {
-	var schema struct {
-		Properties map[string]json.RawMessage `json:"properties"`
-	}
-	_ = json.Unmarshal(t.Settings.Profile, &schema) // it was compiled; what cannot be read says nothing
-	fields := make([]view.Field, 0, len(names))
-	for _, name := range names {
-		var said property
-		_ = json.Unmarshal(schema.Properties[name], &said)
-		field := view.Field{Name: name, Required: true, MaxLength: said.MaxLength}
-		if !standard(name) {
-			field.Label, field.Why = view.Literal(said.Title), view.Literal(said.Description)
-			switch said.Format {
-			case "email", "date":
-				field.Type = said.Format
-			case "uri":
+func fieldsOf(attributes []tenant.Attribute) []view.Field {
+	fields := make([]view.Field, 0, len(attributes))
+	for _, a := range attributes {
+		field := view.Field{Name: a.Name, Required: a.Required, MaxLength: a.MaxLength}
+		if !standard(a.Top()) {
+			field.Label, field.Why = view.Literal(a.Title), view.Literal(a.Description)
+			switch {
+			case a.Type == "boolean":
+				field.Type = "checkbox"
+			case a.Type == "integer", a.Type == "number":
+				field.Type = "number"
+			case a.Format == "email", a.Format == "date":
+				field.Type = a.Format
+			case a.Format == "uri":
 				field.Type = "url"
 			}
 		}
-		for _, value := range said.Enum {
-			if text, ok := value.(string); ok {
-				field.Options = append(field.Options, view.Option{Value: text, Label: view.Literal(text)})
-			}
+		for _, value := range a.Options {
+			field.Options = append(field.Options, view.Option{Value: value, Label: view.Literal(value)})
 		}
 		fields = append(fields, field)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/cardea-id/cardea/internal/credential"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/jose"
@@ -73,6 +74,7 @@ type Server struct {
 	Log          *event.Log
 	Watch        *configversion.Watch
 	Budgets      *budget.Budgets
+	Explanations *explain.Journal
 	Tenants      *tenant.Store
 	SigningKeys  *signingkey.Keys
 	Applications *application.Store
@@ -127,7 +129,7 @@ func Migrations() []sqldb.MigrationSet {
 		keyring.Migrations(), event.Migrations(), configversion.Migrations(), budget.Migrations(),
 		tenant.Migrations(), signingkey.Migrations(), application.Migrations(), customer.Migrations(),
 		credential.Migrations(), challenge.Migrations(), session.Migrations(), grant.Migrations(),
-		consent.Migrations(), notify.Migrations(), journey.Migrations(), organization.Migrations(),
+		consent.Migrations(), notify.Migrations(), journey.Migrations(), explain.Migrations(), organization.Migrations(),
 	}
 }
 
@@ -204,6 +206,9 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	}
 	s.Watch = configversion.New(s.DB, env.Clock, env.Logger)
 	s.Budgets = budget.New(s.DB, env.Clock)
+	if s.Explanations, err = explain.New(s.DB, env.Clock); err != nil {
+		return nil, err
+	}
 
 	// Configuration.
 	views, err := view.New()
@@ -214,7 +219,8 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		return nil, err
 	}
 	s.Tenants = tenant.NewStore(tenant.Options{DB: s.DB, Watch: s.Watch, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random,
-		CheckBrand: func(t *tenant.Tenant) error { return checkBrand(views, s.Words, t) }})
+		CheckBrand:       func(t *tenant.Tenant) error { return checkBrand(views, s.Words, t) },
+		LifecycleChanged: func(tx *sqldb.Tx, t id.Tenant) error { return s.Directory.SetDates(tx, t) }})
 	s.SigningKeys = signingkey.New(signingkey.Options{DB: s.DB, Ring: s.Ring, Watch: s.Watch, Log: s.Log, Clock: env.Clock, Random: env.Random})
 	s.Applications = application.NewStore(application.Options{DB: s.DB, Watch: s.Watch, Log: s.Log, Clock: env.Clock, Random: env.Random,
 		Development: env.Development,
@@ -224,7 +230,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 
 	// Capabilities.
 	s.Directory = customer.New(customer.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random,
-		Erasers: s.erasers()})
+		Tenant: s.Tenants.ByID, Shut: s.shut, Notice: s.lifecycleNotice, Seen: s.lastSeen, Erasers: s.erasers()})
 	if s.Hasher, err = credential.NewHasher(credential.HasherOptions{Concurrency: env.Config.Hashing.MaxConcurrent,
 		MemoryKiB: env.Config.Hashing.MemoryLimitMiB * 1024, Queue: env.Config.Hashing.QueueLength, Clock: env.Clock, Random: env.Random}); err != nil {
 		return nil, err
@@ -238,8 +244,9 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	s.Passwords = credential.NewPasswords(s.DB, s.Log, env.Random)
 	s.Challenges = challenge.New(challenge.Options{DB: s.DB, Ring: s.Ring, Clock: env.Clock, Random: env.Random})
 	s.Sessions = session.New(session.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random,
-		Customer: s.holder, Ended: s.sessionsEnded})
-	s.Grants = grant.New(grant.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random, Presence: s.presence, Persists: s.Sessions.Persists})
+		Customer: s.holder, Ended: s.sessionsEnded, Seen: s.Directory.NoteSeen})
+	s.Grants = grant.New(grant.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random, Presence: s.presence, Persists: s.Sessions.Persists,
+		Seen: s.Directory.NoteSeen})
 	s.Consents = consent.New(consent.Options{DB: s.DB, Log: s.Log})
 	if err := s.openOutbox(); err != nil {
 		return nil, err
@@ -268,7 +275,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	jar := browser.Jar{Insecure: env.Development}
 	resume := map[string]func(http.ResponseWriter, *http.Request, *tenant.Tenant, *journey.Finished){}
 	s.Pages = pages.New(pages.Options{Engine: s.Journeys, Directory: s.Directory, Sessions: s.Sessions, Grants: s.Grants, Organizations: s.Organizations,
-		Applications: s.Applications, Views: views, Jar: jar, Resolver: s.resolver, DB: s.DB, Ring: s.Ring,
+		Passwords: s.Passwords, Applications: s.Applications, Views: views, Jar: jar, Resolver: s.resolver, DB: s.DB, Ring: s.Ring,
 		Clock: env.Clock, Random: env.Random, Logger: env.Logger, Resume: resume, BrandAsset: s.Tenants.BrandAsset})
 	s.OAuth = oauth.New(oauth.Options{DB: s.DB, Ring: s.Ring, Applications: s.Applications, Directory: s.Directory, Sessions: s.Sessions,
 		Grants: s.Grants, Organizations: s.Organizations, SigningKeys: s.SigningKeys, Interaction: interaction{s.Pages}, Jar: jar, Resolver: s.resolver,
@@ -360,6 +367,7 @@ func (s *Server) erasers() []func(*sqldb.Tx, id.Tenant, id.Customer) error {
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Organizations.EraseCustomer(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Budgets.Clear(tx, t, c) },
 		journey.EraseCustomer,
+		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Explanations.Erase(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Log.Forget(tx, t, c) },
 	}
 }

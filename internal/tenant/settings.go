@@ -37,8 +37,20 @@ type Settings struct {
 	Languages   []string             `json:"languages"` // BCP 47, the first is the default
 	Tokens      Tokens               `json:"tokens"`
 	Mail        Mail                 `json:"mail"`
+	Lifecycle   Lifecycle            `json:"lifecycle"`
 
 	Organizations Organizations `json:"organizations"`
+}
+
+// Lifecycle says what becomes of accounts by themselves, and when. 0 is never,
+// and for a warning, that there is none.
+type Lifecycle struct {
+	InvitedFor        Duration `json:"invited_for"`         // how long an invitation waits to be taken up
+	CloseWindow       Duration `json:"close_window"`        // how long a closed account can be kept after all, before it is erased
+	DormantAfter      Duration `json:"dormant_after"`       // without a sign of life; 0: no account falls dormant
+	WarnDormant       Duration `json:"warn_dormant"`        // how long before that the customer is told
+	EraseDormantAfter Duration `json:"erase_dormant_after"` // how long an account is dormant before it is erased; 0: it is kept
+	WarnErase         Duration `json:"warn_erase"`          // how long before that the customer is told
 }
 
 // SignUp says how an account is opened.
@@ -140,15 +152,6 @@ type Mail struct {
 	FromAddress string `json:"from_address"`
 }
 
-// Organizations says what customers may be in an organization, and how they are
-// invited to one.
-type Organizations struct {
-	Roles              []string `json:"roles"`                 // the names of roles that there are
-	InvitationLifetime Duration `json:"invitation_lifetime"`   // how long an invitation may be accepted
-	NameInviter        bool     `json:"name_inviter"`          // whether whoever is invited is told by whom
-	SignUpByInvitation bool     `json:"sign_up_by_invitation"` // whether whoever is invited may open an account where sign_up.enabled is false
-}
-
 // Duration is a time.Duration that is written as text, such as "15m" or "720h".
 type Duration time.Duration
 
@@ -223,6 +226,10 @@ func Defaults() Settings {
 			Access: Duration(10 * time.Minute), ID: Duration(10 * time.Minute), Code: Duration(time.Minute),
 			RefreshIdle: Duration(30 * 24 * time.Hour), RefreshAbsolute: Duration(365 * 24 * time.Hour),
 		},
+		Lifecycle: Lifecycle{
+			InvitedFor: Duration(14 * 24 * time.Hour), CloseWindow: Duration(30 * 24 * time.Hour),
+			WarnDormant: Duration(14 * 24 * time.Hour), WarnErase: Duration(30 * 24 * time.Hour),
+		},
 		Organizations: Organizations{
 			Roles: []string{"owner", "admin", "member"}, InvitationLifetime: Duration(7 * 24 * time.Hour), NameInviter: true, SignUpByInvitation: true,
 		},
@@ -272,7 +279,6 @@ func keep[L ~[]E, E any](parsed *L, base L) {
 var (
 	identifierName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,30}$`)
 	region         = regexp.MustCompile(`^[A-Z]{2}$`)
-	roleName       = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,30}$`)
 )
 
 // Check returns everything that is wrong with s, joined; each line names the
@@ -314,6 +320,7 @@ func (s Settings) Check() error {
 	between("tokens.code", s.Tokens.Code, 10*time.Second, 10*time.Minute)
 	between("tokens.refresh_idle", s.Tokens.RefreshIdle, time.Minute, 400*day)
 	between("tokens.refresh_absolute", s.Tokens.RefreshAbsolute, s.Tokens.RefreshIdle.D(), 1500*day)
+	s.Lifecycle.check(between, fault)
 	if !region.MatchString(s.Region) {
 		fault("region is %q; it is two capital letters such as GB", s.Region)
 	}
@@ -332,6 +339,8 @@ func (s Settings) Check() error {
 	for _, name := range s.SignUp.Collect {
 		if schema != nil && !slices.Contains(schema.Names(), name) {
 			fault("sign_up.collect names %q, which is not a property of profile", name)
+		} else if schema != nil && !slices.ContainsFunc(schema.Attributes(), func(a Attribute) bool { return a.Top() == name }) {
+			fault("sign_up.collect names %q, which is neither text, number nor yes or no: a form cannot ask for it", name)
 		}
 	}
 	seen := map[string]bool{"email": true, "phone": true, "username": true}
@@ -362,26 +371,30 @@ func (s Settings) Check() error {
 	return errors.Join(faults...)
 }
 
-// mostRoles is how many roles a tenant has at most.
-const mostRoles = 50
-
-func (o Organizations) check() []error {
-	var faults []error
-	if len(o.Roles) == 0 || len(o.Roles) > mostRoles {
-		faults = append(faults, fmt.Errorf("organizations.roles has %d names; it has between 1 and %d", len(o.Roles), mostRoles))
-	}
-	for i, name := range o.Roles {
-		if !roleName.MatchString(name) {
-			faults = append(faults, fmt.Errorf("organizations.roles: %q is not lower-case letters, digits, underscores and dashes", name))
+// check tells what is wrong. Whoever is warned has time to come back, and is not
+// warned from the first day on.
+func (l Lifecycle) check(between func(string, Duration, time.Duration, time.Duration), fault func(string, ...any)) {
+	const day = 24 * time.Hour
+	between("lifecycle.invited_for", l.InvitedFor, time.Hour, 90*day)
+	between("lifecycle.close_window", l.CloseWindow, time.Hour, 90*day)
+	for _, rule := range []struct {
+		key, warning string
+		after, warn  Duration
+	}{
+		{"lifecycle.dormant_after", "lifecycle.warn_dormant", l.DormantAfter, l.WarnDormant},
+		{"lifecycle.erase_dormant_after", "lifecycle.warn_erase", l.EraseDormantAfter, l.WarnErase},
+	} {
+		if rule.warn != 0 {
+			between(rule.warning, rule.warn, day, 90*day)
 		}
-		if slices.Contains(o.Roles[:i], name) {
-			faults = append(faults, fmt.Errorf("organizations.roles: %q is there twice", name))
+		if rule.after == 0 {
+			continue
+		}
+		between(rule.key, rule.after, 30*day, 3650*day)
+		if rule.warn >= rule.after {
+			fault("%s is %s, which is not shorter than %s, %s", rule.warning, rule.warn.D(), rule.key, rule.after.D())
 		}
 	}
-	if life := o.InvitationLifetime.D(); life < time.Hour || life > 30*24*time.Hour {
-		faults = append(faults, fmt.Errorf("organizations.invitation_lifetime is %s; it is between 1h and 720h", life))
-	}
-	return faults
 }
 
 // isWebPage tells whether pages may link to an address: over https, or over

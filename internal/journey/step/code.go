@@ -58,7 +58,7 @@ type CodePrompt struct {
 func (CodePrompt) Kind() string { return "code" }
 
 func (Code) Outcomes() []string {
-	return []string{"known", "unknown", "refused", "back", "password"}
+	return []string{"known", "unknown", "invited", "closed", "refused", "back", "password"}
 }
 func (Code) Check(c journey.Config) error { return checkPurpose(c) }
 
@@ -243,7 +243,14 @@ func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answe
 	if err != nil {
 		return journey.Result{}, err
 	}
-	if !found {
+	invited := false
+	if !found && proof.Verified {
+		holder, invited, err = c.Directory.Invited(ctx, run.Tenant.ID, run.Keys, *run.State.Subject)
+		if err != nil {
+			return journey.Result{}, err
+		}
+	}
+	if !found && !invited {
 		if !proof.Verified { // nothing was sent to anybody: no right code exists
 			return journey.Again(journey.FieldError{Field: "code", Code: "code_wrong"}), nil
 		}
@@ -264,12 +271,39 @@ func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answe
 	if err != nil {
 		return journey.Result{}, err
 	}
-	if state.Status == customer.Erased || (sent != 0 && sent != state.Epoch) {
-		run.State.Proofs, run.State.Epoch = nil, 0
-		return journey.Again(journey.FieldError{Field: "code", Code: "code_expired"}), nil
+	if sent != 0 && sent != state.Epoch {
+		return c.overtaken(run), nil
 	}
-	if !state.Status.MaySignIn() {
-		return journey.To("refused"), nil
+	switch passage := state.Status.At(c.door(run)); {
+	case passage == customer.AsNobody, passage == customer.Joins && invited != (state.Status == customer.Invited):
+		return c.overtaken(run), nil // what was read before is so no more
+	case passage == customer.Opens && !invited:
+		return journey.To("known"), nil
+	case passage == customer.Joins:
+		run.State.Joins = string(state.Status)
+		if invited {
+			return journey.To("invited"), nil
+		}
+		return journey.To("known"), nil
+	case passage == customer.Asks && state.Keepable(run.Now):
+		return journey.To("closed"), nil
 	}
-	return journey.To("known"), nil
+	return journey.To("refused"), nil
+}
+
+// overtaken is what is said when the account has changed since the code was sent.
+func (Code) overtaken(run *journey.Run) journey.Result {
+	run.State.Proofs, run.State.Epoch = nil, 0
+	return journey.Again(journey.FieldError{Field: "code", Code: "code_expired"})
+}
+
+// door is the one that the code opens.
+func (Code) door(run *journey.Run) customer.Door {
+	switch {
+	case run.Config.Text("purpose") == recoveryPurpose:
+		return customer.Recovery
+	case run.State.Journey == "sign-up":
+		return customer.SignUp
+	}
+	return customer.MailedCode
 }

@@ -62,6 +62,14 @@ func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finis
 		told = nil
 	}
 
+	joins, good, err := f.prepareJoining(ctx, run)
+	if err != nil {
+		return nil, journey.Result{}, err
+	}
+	if !good {
+		return nil, journey.To("refused"), nil
+	}
+
 	finished := &journey.Finished{Outcome: "authenticated", Customer: who, Recovered: true}
 	var secret session.Secret
 	var epoch int64
@@ -73,7 +81,7 @@ func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finis
 		if err != nil {
 			return err
 		}
-		if !state.Status.MaySignIn() || state.Epoch != s.Epoch {
+		if state.Epoch != s.Epoch {
 			return errRefused
 		}
 		if err := f.spend(tx, run); err != nil {
@@ -86,10 +94,13 @@ func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finis
 		if err != nil {
 			return err
 		}
-		if epoch, err = f.Directory.RaiseEpoch(tx, run.Tenant.ID, who); err != nil {
+		if err := f.keep(tx, run, key, who, told); err != nil {
 			return err
 		}
-		if err := f.keep(tx, run, key, who, told); err != nil {
+		if err := f.admit(tx, run, key, state, joins); err != nil {
+			return err
+		}
+		if epoch, err = f.Directory.RaiseEpoch(tx, run.Tenant.ID, who); err != nil {
 			return err
 		}
 		if err := f.Log.Append(tx, event.Event{Tenant: run.Tenant.ID, Customer: who, Type: "customer.password.recovered", Actor: string(who),

@@ -68,6 +68,8 @@ func Kinds(c Capabilities) map[string]journey.Step {
 		"join":           Join{c},
 		"organization":   Organization{c},
 		"disown":         Disown{c},
+		"keep":           Keep{c},
+		"invitation":     Invitation{c},
 		"notice":         Notice{},
 		"deny":           Deny{},
 		"finish":         Finish{c},
@@ -119,7 +121,7 @@ func (c Capabilities) name(ctx context.Context, run *journey.Run, subject identi
 func forget(run *journey.Run) {
 	s := run.State
 	s.Subject, s.Customer, s.Epoch, s.Proofs, s.Challenge, s.Handle, s.Strong = nil, "", 0, nil, "", nil, false
-	s.SentEpoch, s.PasswordHash, s.Profile, s.Offered, s.Terms = 0, "", nil, "", ""
+	s.SentEpoch, s.PasswordHash, s.Profile, s.Offered, s.Terms, s.Joins = 0, "", nil, "", "", ""
 	run.Device = ""
 }
 
@@ -155,6 +157,9 @@ func (c Capabilities) Device(ctx context.Context, tenant id.Tenant, who id.Custo
 		return "", err
 	}
 	device, _, err := c.Sessions.Known(ctx, tenant, cookie, who, state.Epoch)
+	if state.Status.At(customer.Device) != customer.Opens {
+		device = ""
+	}
 	return device, err
 }
 

@@ -29,22 +29,22 @@ type ChooseOrganization struct{ Organizations []Belonging }
 // Belonging is an organization that the customer is a member of.
 type Belonging struct {
 	ID        string
+	URL       string // of the page that asks whether to leave it
 	Name      string
 	Roles     []string
 	Since     time.Time
 	Suspended bool
 }
 
-// Organizations lists what the customer is a member of. One form; its buttons
-// post leave, an id.
-type Organizations struct {
-	Organizations []Belonging
-	AccountURL    string
-}
+// Organizations lists what the customer is a member of.
+type Organizations struct{ Organizations []Belonging }
 
-// LeaveOrganization asks whether to leave an organization. Fields: leave, its id;
-// decision, leave or stay.
-type LeaveOrganization struct{ Belonging }
+// LeaveOrganization asks whether to leave an organization. Field: decision,
+// leave.
+type LeaveOrganization struct {
+	Belonging
+	BackURL string
+}
 
 func (JoinOrganization) page() string   { return "joinorganization" }
 func (ChooseOrganization) page() string { return "chooseorganization" }
