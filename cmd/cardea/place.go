@@ -188,7 +188,7 @@ func adminHandler(s *server.Server) (http.Handler, error) {
 	}
 	return adminapi.New(adminapi.Options{
 		DB: s.DB, KeyStore: s.KeyStore, Ring: s.Ring, Log: s.Log, Budgets: s.Budgets, Tenants: s.Tenants, Applications: s.Applications, Directory: s.Directory,
-		Sessions: s.Sessions, Grants: s.Grants, SigningKeys: s.SigningKeys, Outbox: s.Outbox, Previews: s, BaseURL: s.Config.BaseURL, RootID: root.ID(), Release: release(),
+		Sessions: s.Sessions, Grants: s.Grants, Organizations: s.Organizations, SigningKeys: s.SigningKeys, Outbox: s.Outbox, Previews: s, BaseURL: s.Config.BaseURL, RootID: root.ID(), Release: release(),
 		Clock: s.Clock, Random: s.Random, Logger: s.Logger,
 	}), nil
 }

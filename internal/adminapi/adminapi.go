@@ -44,6 +44,7 @@ import (
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/problem"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/signingkey"
@@ -58,25 +59,26 @@ const Operator = "operator"
 // Options are the parts that the handlers call. All are required, but for
 // BaseURL.
 type Options struct {
-	DB           *sqldb.DB
-	KeyStore     *sqldb.DB
-	Ring         *keyring.Ring
-	Log          *event.Log
-	Budgets      *budget.Budgets
-	Tenants      *tenant.Store
-	Applications *application.Store
-	Directory    *customer.Directory
-	Sessions     *session.Sessions
-	Grants       *grant.Grants
-	SigningKeys  *signingkey.Keys
-	Outbox       *notify.Outbox
-	Previews     Previews
-	BaseURL      string // where tenants without a host of their own are served
-	RootID       string // of the root key, to be noted in backups
-	Release      string // of the program
-	Clock        clock.Clock
-	Random       io.Reader
-	Logger       *slog.Logger
+	DB            *sqldb.DB
+	KeyStore      *sqldb.DB
+	Ring          *keyring.Ring
+	Log           *event.Log
+	Budgets       *budget.Budgets
+	Tenants       *tenant.Store
+	Applications  *application.Store
+	Directory     *customer.Directory
+	Sessions      *session.Sessions
+	Grants        *grant.Grants
+	Organizations *organization.Organizations
+	SigningKeys   *signingkey.Keys
+	Outbox        *notify.Outbox
+	Previews      Previews
+	BaseURL       string // where tenants without a host of their own are served
+	RootID        string // of the root key, to be noted in backups
+	Release       string // of the program
+	Clock         clock.Clock
+	Random        io.Reader
+	Logger        *slog.Logger
 }
 
 type api struct {
@@ -94,6 +96,7 @@ func (a *api) operations() {
 	a.customerOperations()
 	a.identifierOperations()
 	a.sessionOperations()
+	a.organizationOperations()
 	a.eventOperations()
 	a.messageOperations()
 	a.keyOperations()

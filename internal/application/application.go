@@ -68,7 +68,7 @@ type Settings struct {
 	SessionMaxAge  tenant.Duration `json:"session_max_age"`    // a session older than this is asked to prove itself again; 0: the session's own life
 	SessionIdle    tenant.Duration `json:"session_idle"`       // a session idle for longer is asked to prove itself again; 0: the tenant's
 	Disabled       bool            `json:"disabled"`
-	Organization   string          `json:"organization"` // "required": only for members of an organization; "" or "optional": it may ask for one
+	Organization   string          `json:"organization"` // "optional": it may ask for the customer's organization; "required": it is for members of one only; "": neither
 }
 
 // Application is one client of the protocols.
@@ -161,7 +161,7 @@ func (s *Settings) complete(development bool) error {
 	if s.Organization != "" && s.Organization != "optional" && s.Organization != "required" {
 		fault("organization is %q; it is optional or required", s.Organization)
 	}
-	if s.OrganizationRequired() && !slices.Contains(s.Scopes, scopeOrganization) {
+	if s.Organization != "" && !slices.Contains(s.Scopes, scopeOrganization) {
 		s.Scopes = append(slices.Clone(s.Scopes), scopeOrganization)
 	}
 	if s.OrganizationRequired() && s.Kind == Machine {
