@@ -241,14 +241,14 @@ func (a *api) listMembers(ctx context.Context, in *struct {
 		func(m organization.Member) memberView { return memberView{m.Customer, orEmpty(m.Roles), m.Since} }))
 }
 
-// memberPath names a member of an organization.
-type memberPath struct {
+// MemberPath names a member of an organization.
+type MemberPath struct {
 	OrganizationPath
 	Customer string `path:"customer" doc:"The customer's id." example:"cus_06c1x5m8kz7v9b2n4q6r8t0w1y"`
 }
 
 // memberOf finds the organization and the customer that a path names.
-func (a *api) memberOf(ctx context.Context, in memberPath) (*organization.Organization, id.Customer, error) {
+func (a *api) memberOf(ctx context.Context, in MemberPath) (*organization.Organization, id.Customer, error) {
 	x, err := a.organizationOf(ctx, in.OrganizationPath)
 	if err != nil {
 		return nil, "", err
@@ -258,14 +258,14 @@ func (a *api) memberOf(ctx context.Context, in memberPath) (*organization.Organi
 }
 
 func (a *api) setMember(ctx context.Context, in *struct {
-	memberPath
+	MemberPath
 	Body struct {
 		Roles []string `json:"roles" doc:"Some of the tenant's setting organizations.roles." example:"[\"member\"]"`
 	}
 },
 ) (*answer[memberView], error) {
 	t := tenantOf(ctx)
-	x, c, err := a.memberOf(ctx, in.memberPath)
+	x, c, err := a.memberOf(ctx, in.MemberPath)
 	if err != nil {
 		return nil, err
 	}
@@ -292,7 +292,7 @@ func (a *api) setMember(ctx context.Context, in *struct {
 	return answerWith(memberView{c, m.Roles, m.Since})
 }
 
-func (a *api) removeMember(ctx context.Context, in *memberPath) (*nothing, error) {
+func (a *api) removeMember(ctx context.Context, in *MemberPath) (*nothing, error) {
 	x, c, err := a.memberOf(ctx, *in)
 	if err != nil {
 		return nil, err
