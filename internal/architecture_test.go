@@ -34,11 +34,11 @@ var layers = []layer{
 	{"ground", []string{
 		"internal/id", "internal/clock", "internal/sqldb", "internal/event", "internal/keyring", "internal/budget",
 		"internal/ratelimit", "internal/problem", "internal/i18n", "internal/expr", "internal/config", "internal/configversion",
-		"internal/identifier", "internal/brand", "internal/jose", "internal/redirecturi", "internal/clientip", "internal/backup", "internal/explain",
+		"internal/identifier", "internal/brand", "internal/jose", "internal/redirecturi", "internal/clientip", "internal/backup", "internal/explain", "internal/outgoing",
 	}, true},
 	{"capabilities", []string{
 		"internal/tenant", "internal/customer", "internal/credential", "internal/challenge", "internal/session", "internal/grant",
-		"internal/application", "internal/signingkey", "internal/consent", "internal/notify", "internal/organization",
+		"internal/application", "internal/signingkey", "internal/consent", "internal/notify", "internal/operator", "internal/organization",
 	}, false},
 	{"engine", []string{"internal/journey"}, false},
 	{"steps", []string{"internal/journey/step"}, false},

@@ -269,7 +269,7 @@ func (v invitationView) print(p *program, o output) error {
 	})
 }
 
-type inviteCommand struct {
+type inviteMemberCommand struct {
 	ofOrganization
 	output
 	Address string   `arg:"" help:"The e-mail address to invite."`
@@ -278,7 +278,7 @@ type inviteCommand struct {
 	By      string   `placeholder:"CUSTOMER" help:"The member on whose behalf it is sent, by id or verified identifier."`
 }
 
-func (c *inviteCommand) Run(ctx context.Context, p *program) error {
+func (c *inviteMemberCommand) Run(ctx context.Context, p *program) error {
 	cl, err := c.connect(ctx, p)
 	if err != nil {
 		return err

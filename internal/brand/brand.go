@@ -33,6 +33,15 @@ type Document struct {
 	// Texts are the brand's own words on pages, by language and key.
 	Texts map[string]map[string]i18n.Custom `json:"texts,omitempty"`
 	Mail  Mail                              `json:"mail"`
+	SMS   SMS                               `json:"sms"`
+}
+
+// SMS is who a brand's text messages come from and what they say. Without a
+// sender they come from the installation's.
+type SMS struct {
+	Sender string `json:"sender,omitempty"`
+	// Texts are the brand's own words, by language and kind of message.
+	Texts map[string]map[string]string `json:"texts,omitempty"`
 }
 
 // LogoShape says how the logo stands.
@@ -70,6 +79,7 @@ type Change struct {
 	CSS   *string                           `json:"css"`
 	Texts map[string]map[string]i18n.Custom `json:"texts"`
 	Mail  *Mail                             `json:"mail"`
+	SMS   *SMS                              `json:"sms"`
 }
 
 // ParseChange reads a brand's file, YAML or JSON. Unknown keys are refused.
@@ -107,6 +117,9 @@ func (d Document) Apply(c Change) Document {
 	}
 	if c.Mail != nil {
 		d.Mail = *c.Mail
+	}
+	if c.SMS != nil {
+		d.SMS = *c.SMS
 	}
 	return d
 }

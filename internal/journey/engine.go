@@ -391,6 +391,15 @@ func (e *Engine) draw(ctx context.Context, run *Run, guard Guard) ([]drawn, *Lim
 		run.Void = run.Void || take.verdict.Void
 		taken = append(taken, take)
 	}
+	if guard.Text != "" {
+		limited, err := e.drawText(ctx, run, guard.Text)
+		if err == nil && limited != nil {
+			err = e.refund(ctx, run, taken)
+		}
+		if err != nil || limited != nil {
+			return nil, limited, err
+		}
+	}
 	return taken, nil, nil
 }
 

@@ -3,8 +3,9 @@
 //
 // A message is put into the outbox in the transaction of the change that it
 // tells of (Outbox.Enqueue), sealed. Workers on every node (Outbox.Run) take
-// messages under leases, put them into words and hand them to a Transport: SMTP
-// or the inbox of `cardea dev`. Delivery is at least once: a node that dies
+// messages under leases, put them into words and hand them to a Transport, or to
+// a TextTransport where they go to a phone: SMTP, a provider's HTTP API, or the
+// inbox of `cardea dev`. Delivery is at least once: a node that dies
 // between sending and noting it has the message sent again, under the same
 // Message-ID. A message past its expiry is never sent.
 //
@@ -66,8 +67,8 @@ type Data struct {
 	Until       time.Time     `json:"until,omitzero"`        // when it ends, or what it tells of happens
 	At          time.Time     `json:"at,omitzero"`           // when it happened; the zero time means when it was enqueued
 
-	Organization string    `json:"organization,omitempty"` // its name: what the message invites to
-	Inviter      string    `json:"inviter,omitempty"`      // who invites; "" names nobody
+	Organization string `json:"organization,omitempty"` // its name: what the message invites to
+	Inviter      string `json:"inviter,omitempty"`      // who invites; "" names nobody
 }
 
 // Holder is who has the address that a code goes to, where that is to be said.
@@ -90,6 +91,10 @@ type Brand struct {
 	// Texts are the brand's own words, by language and kind of message. They
 	// were checked by Words.CheckBrand.
 	Texts map[string]map[string]brand.MailText
+	// Sender is who text messages come from, and SMS the brand's own words in
+	// them, by language and kind of message.
+	Sender string
+	SMS    map[string]map[string]string
 }
 
 // Brands finds a brand. An error has the message tried again later.
@@ -158,8 +163,11 @@ func letterOrDigit(r rune) bool {
 	return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r)
 }
 
-// check tells whether the brand is fit to send for.
-func (b Brand) check() error {
+// check tells whether the brand is fit to send for by a channel.
+func (b Brand) check(by Channel) error {
+	if by == ByText {
+		return CheckSender(b.Sender)
+	}
 	if err := CheckAddress(b.From); err != nil {
 		return fmt.Errorf("the sender of brand %q: %w", b.Name, err)
 	}

@@ -97,13 +97,13 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 	switch prompt := s.Prompt.(type) {
 	case step.IdentifyPrompt:
 		keep("identifier", prompt.Value)
-		page.Data = view.Identify{Kinds: kindsOf(prompt.Kinds), Create: prompt.MayOpen}
+		page.Data = view.Identify{Kinds: kindsOf(prompt.Kinds, prompt.Phone), Create: prompt.MayOpen}
 	case step.RecoverPrompt:
 		keep("identifier", prompt.Value)
-		page.Data = view.Recover{Kinds: kindsOf(prompt.Kinds)}
+		page.Data = view.Recover{Kinds: kindsOf(prompt.Kinds, prompt.Phone)}
 	case step.CreateAccountPrompt:
 		keep("identifier", prompt.Value)
-		page.Data = view.CreateAccount{SignIn: true}
+		page.Data = view.CreateAccount{SignIn: true, Phone: prompt.Phone}
 	case step.PasswordPrompt:
 		if prompt.Stay {
 			page.Values["stay"] = "true"
@@ -111,9 +111,11 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		page.Data = view.Password{Identifier: prompt.Identifier, Stay: prompt.OfferStay, Code: true, Recover: true}
 	case step.CodePrompt:
 		page.Data = view.Code{Address: prompt.Address, SignUp: prompt.SignUp, Recovery: prompt.Recovery, Length: prompt.Digits, Resend: true, Back: true,
-			Password: !prompt.SignUp && !prompt.Recovery}
+			Password: !prompt.SignUp && !prompt.Recovery, Phone: prompt.Phone, Mailed: prompt.Mailed, Mail: prompt.MayMail, Text: prompt.MayText}
 		switch {
-		case s.typed.Get("choose") == "resend" && prompt.Sent && s.Limited == nil:
+		case prompt.NoTexts:
+			page.Notice = &view.Notice{Tone: view.Problem, Text: view.T("notice.no_texts")}
+		case slices.Contains([]string{"resend", "by_mail", "by_text"}, s.typed.Get("choose")) && prompt.Sent && s.Limited == nil:
 			page.Notice = &view.Notice{Tone: view.OK, Text: view.T("notice.code_sent")}
 		case !prompt.Sent:
 			page.Notice = &view.Notice{Tone: view.Info, Text: view.T("notice.code_expired")}
@@ -167,11 +169,15 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 
 // kindsOf are the kinds of address that a field takes. Identifiers of the
 // tenant's own look like user names.
-func kindsOf(declared []string) []string {
-	if len(declared) > 0 {
-		return []string{"email", "username"}
+func kindsOf(declared []string, phone bool) []string {
+	kinds := []string{"email"}
+	if phone {
+		kinds = append(kinds, "phone")
 	}
-	return []string{"email"}
+	if len(declared) > 0 {
+		kinds = append(kinds, "username")
+	}
+	return kinds
 }
 
 // describeLimit says what is paused, until when, and what works meanwhile.
@@ -196,6 +202,7 @@ func (p *Pages) describeLimit(s shown, page *view.Page) {
 	page.Errors, page.Notice = nil, nil
 	page.Data = view.Limited{
 		Until: limit.Until, Code: limit.What == budget.Password, Password: atCode && !code.SignUp, Back: limit.What != budget.Hash,
+		Mail: atCode && code.MayMail,
 	}
 }
 

@@ -20,6 +20,7 @@ var faultWords = map[string]string{
 	"identifier_invalid":         "error.identifier_unknown_kind",
 	"email_invalid":              "error.email",
 	"phone_invalid":              "error.phone",
+	"phone_no_texts":             "error.phone_no_texts",
 	"password_empty":             "error.password_required",
 	"password_wrong":             "error.password_wrong",
 	"password_malformed":         "error.invalid",

@@ -34,7 +34,9 @@ import (
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
 	"github.com/cardea-id/cardea/internal/oauth"
+	"github.com/cardea-id/cardea/internal/operator"
 	"github.com/cardea-id/cardea/internal/organization"
+	"github.com/cardea-id/cardea/internal/outgoing"
 	"github.com/cardea-id/cardea/internal/pages"
 	"github.com/cardea-id/cardea/internal/pages/view"
 	"github.com/cardea-id/cardea/internal/problem"
@@ -68,38 +70,39 @@ type Environment struct {
 type Server struct {
 	Environment
 
-	DB           *sqldb.DB
-	KeyStore     *sqldb.DB
-	Ring         *keyring.Ring
-	Log          *event.Log
-	Watch        *configversion.Watch
-	Budgets      *budget.Budgets
-	Explanations *explain.Journal
-	Tenants      *tenant.Store
-	SigningKeys  *signingkey.Keys
-	Applications *application.Store
-	Directory    *customer.Directory
-	Hasher       *credential.Hasher
-	Checker      *credential.Checker
-	Passwords    *credential.Passwords
-	Challenges   *challenge.Challenges
-	Sessions     *session.Sessions
-	Grants       *grant.Grants
-	Consents     *consent.Consents
-
+	DB            *sqldb.DB
+	KeyStore      *sqldb.DB
+	Ring          *keyring.Ring
+	Log           *event.Log
+	Watch         *configversion.Watch
+	Budgets       *budget.Budgets
+	Explanations  *explain.Journal
+	Tenants       *tenant.Store
+	SigningKeys   *signingkey.Keys
+	Applications  *application.Store
+	Directory     *customer.Directory
+	Hasher        *credential.Hasher
+	Checker       *credential.Checker
+	Passwords     *credential.Passwords
+	Challenges    *challenge.Challenges
+	Sessions      *session.Sessions
+	Grants        *grant.Grants
+	Consents      *consent.Consents
+	Operators     *operator.Operators
 	Organizations *organization.Organizations
-
-	Words    *notify.Words // of messages
-	Inbox    *notify.Inbox // nil but in development
-	Outbox   *notify.Outbox
-	Journeys *journey.Engine
-	Pages    *pages.Pages
-	OAuth    *oauth.Provider
+	Words         *notify.Words // of messages
+	Inbox         *notify.Inbox // nil but in development
+	Outbox        *notify.Outbox
+	Asking        *outgoing.Client // whom the program itself asks over HTTP
+	Journeys      *journey.Engine
+	Pages         *pages.Pages
+	OAuth         *oauth.Provider
 
 	problems problem.Writer
 	resolver *clientip.Resolver
 	forms    *ratelimit.Limiter // of forms posted to the hosted pages, by network; nil limits nothing
 	failures *ratelimit.Limiter // of failed client authentications, by network; nil limits nothing
+	operated *ratelimit.Limiter // of requests to the admin API, by operator; nil limits nothing
 	breached *credential.BreachedList
 	metrics  *metrics
 	draining atomic.Bool // whether the program is about to stop
@@ -129,7 +132,7 @@ func Migrations() []sqldb.MigrationSet {
 		keyring.Migrations(), event.Migrations(), configversion.Migrations(), budget.Migrations(),
 		tenant.Migrations(), signingkey.Migrations(), application.Migrations(), customer.Migrations(),
 		credential.Migrations(), challenge.Migrations(), session.Migrations(), grant.Migrations(),
-		consent.Migrations(), notify.Migrations(), journey.Migrations(), explain.Migrations(), organization.Migrations(),
+		consent.Migrations(), notify.Migrations(), journey.Migrations(), explain.Migrations(), operator.Migrations(), organization.Migrations(),
 	}
 }
 
@@ -206,6 +209,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	}
 	s.Watch = configversion.New(s.DB, env.Clock, env.Logger)
 	s.Budgets = budget.New(s.DB, env.Clock)
+	s.Asking = outgoing.New(outgoing.Options{Allow: env.Config.Outgoing.AllowNetworks})
 	if s.Explanations, err = explain.New(s.DB, env.Clock); err != nil {
 		return nil, err
 	}
@@ -248,6 +252,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	s.Grants = grant.New(grant.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random, Presence: s.presence, Persists: s.Sessions.Persists,
 		Seen: s.Directory.NoteSeen})
 	s.Consents = consent.New(consent.Options{DB: s.DB, Log: s.Log})
+	s.Operators = operator.New(operator.Options{DB: s.DB, Log: s.Log, Clock: env.Clock, Random: env.Random})
 	if err := s.openOutbox(); err != nil {
 		return nil, err
 	}
@@ -272,14 +277,17 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	if s.failures, err = perNetwork(env, env.Config.Rate.FailuresPerSecond, env.Config.Rate.FailuresBurst); err != nil {
 		return nil, err
 	}
+	if s.operated, err = perNetwork(env, env.Config.Rate.AdminPerSecond, env.Config.Rate.AdminBurst); err != nil {
+		return nil, err
+	}
 	jar := browser.Jar{Insecure: env.Development}
 	resume := map[string]func(http.ResponseWriter, *http.Request, *tenant.Tenant, *journey.Finished){}
 	s.Pages = pages.New(pages.Options{Engine: s.Journeys, Directory: s.Directory, Sessions: s.Sessions, Grants: s.Grants, Organizations: s.Organizations,
 		Passwords: s.Passwords, Applications: s.Applications, Views: views, Jar: jar, Resolver: s.resolver, DB: s.DB, Ring: s.Ring,
-		Clock: env.Clock, Random: env.Random, Logger: env.Logger, Resume: resume, BrandAsset: s.Tenants.BrandAsset})
+		Clock: env.Clock, Random: env.Random, Logger: env.Logger, Resume: resume, BrandAsset: s.Tenants.BrandAsset, Enrolment: enrolment{s}})
 	s.OAuth = oauth.New(oauth.Options{DB: s.DB, Ring: s.Ring, Applications: s.Applications, Directory: s.Directory, Sessions: s.Sessions,
 		Grants: s.Grants, Organizations: s.Organizations, SigningKeys: s.SigningKeys, Interaction: interaction{s.Pages}, Jar: jar, Resolver: s.resolver,
-		Failures: s.failures, Clock: env.Clock, Random: env.Random, Logger: env.Logger})
+		Failures: s.failures, Held: s.heldScopes, Clock: env.Clock, Random: env.Random, Logger: env.Logger})
 	resume[oauth.ResumeKind] = s.OAuth.Resume
 	s.registerMetrics()
 
@@ -327,35 +335,6 @@ func (s *Server) openStores(ctx context.Context) error {
 	return nil
 }
 
-// openOutbox chooses how messages leave: into the inbox in development, else
-// by SMTP, else not at all, which every message then says when it is given up.
-func (s *Server) openOutbox() error {
-	var err error
-	var transport notify.Transport = unconfigured{}
-	smtp := s.Config.SMTP
-	switch {
-	case s.Development:
-		s.Inbox = notify.NewInbox(s.DB)
-		transport = s.Inbox
-	case smtp.Host != "":
-		transport, err = notify.NewSMTP(notify.SMTPOptions{Host: smtp.Host, Port: smtp.Port, TLS: notify.TLSPolicy(smtp.TLS),
-			Username: smtp.User, Password: smtp.Password.Reveal()})
-		if err != nil {
-			return fmt.Errorf("smtp: %w", err)
-		}
-	}
-	s.Outbox, err = notify.New(notify.Options{DB: s.DB, Ring: s.Ring, Brands: s.mailBrand, Transport: transport, Words: s.Words,
-		Random: s.Random, Logger: s.Logger})
-	return err
-}
-
-// unconfigured refuses messages of an installation that cannot send any.
-type unconfigured struct{}
-
-func (unconfigured) Send(context.Context, notify.Mail) error {
-	return &notify.PermanentError{Reason: "smtp.host is not set"}
-}
-
 // erasers are what each capability deletes of a customer who is erased.
 func (s *Server) erasers() []func(*sqldb.Tx, id.Tenant, id.Customer) error {
 	return []func(*sqldb.Tx, id.Tenant, id.Customer) error{
@@ -365,6 +344,7 @@ func (s *Server) erasers() []func(*sqldb.Tx, id.Tenant, id.Customer) error {
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Grants.EraseCustomer(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Consents.EraseCustomer(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Organizations.EraseCustomer(tx, t, c) },
+		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Operators.EraseCustomer(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Budgets.Clear(tx, t, c) },
 		journey.EraseCustomer,
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Explanations.Erase(tx, t, c) },

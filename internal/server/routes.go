@@ -57,6 +57,7 @@ func (s *Server) Handler() http.Handler {
 	root.Handle("/t/{slug}/", s.bySlug(tenants, func(r *http.Request) string {
 		return strings.TrimPrefix(r.URL.Path, "/t/"+r.PathValue("slug"))
 	}))
+	root.Handle(adminPath, s.metrics.observe(adminPath, s.adminHandler(s.byHost(tenants))))
 	root.Handle("/", s.byHost(tenants))
 	return s.outermost(root)
 }
@@ -147,7 +148,7 @@ func (s *Server) outermost(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("X-Request-Id", string(request))
 		maps.Copy(h, fixed)
-		if r.Body != http.NoBody {
+		if r.Body != http.NoBody && !strings.HasPrefix(r.URL.Path, adminPath) { // which bounds each operation's by itself
 			r.Body = http.MaxBytesReader(w, r.Body, s.Config.Limits.MaxBodyBytes)
 		}
 		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}

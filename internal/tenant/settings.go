@@ -33,6 +33,7 @@ type Settings struct {
 	Profile     json.RawMessage      `json:"profile"`     // JSON Schema (2020-12) of the customers' profile; claim names are its properties
 	Identifiers []DeclaredIdentifier `json:"identifiers"` // kinds of identifiers beyond e-mail, phone and username
 	Region      string               `json:"region"`      // ISO 3166-1 alpha-2; how a phone number without a country code is read
+	Phone       Phone                `json:"phone"`
 	Terms       Terms                `json:"terms"`
 	Languages   []string             `json:"languages"` // BCP 47, the first is the default
 	Tokens      Tokens               `json:"tokens"`
@@ -88,6 +89,28 @@ type Limits struct {
 	SendPerHour     int      `json:"send_per_hour"`
 	AttemptsPerCode int      `json:"attempts_per_code"`
 	CodeLifetime    Duration `json:"code_lifetime"` // at most 10 minutes
+}
+
+// Phone says whether codes go to phone numbers by text message, so that a number
+// opens an account, signs in and recovers as an e-mail address does, and bounds
+// what strangers can have sent: text messages cost money, and some are asked for
+// by whoever earns from their delivery. A browser in which the customer is known
+// draws on the number's part alone.
+type Phone struct {
+	Enabled        bool     `json:"enabled"`
+	Countries      []string `json:"countries"`        // ISO 3166-1 alpha-2; where text messages are sent; empty: to region alone
+	NumberPerHour  int      `json:"number_per_hour"`  // to one number
+	NetworkPerHour int      `json:"network_per_hour"` // asked for from one IPv4 address or IPv6 /64
+	CountryPerHour int      `json:"country_per_hour"` // to all numbers of one country
+	TenantPerHour  int      `json:"tenant_per_hour"`  // to all numbers
+}
+
+// TextsTo tells whether text messages are sent to numbers of a country.
+func (s Settings) TextsTo(country string) bool {
+	if len(s.Phone.Countries) == 0 {
+		return country == s.Region
+	}
+	return slices.Contains(s.Phone.Countries, country)
 }
 
 // DeclaredIdentifier is a kind of identifier that a tenant has of its own,
@@ -220,6 +243,7 @@ func Defaults() Settings {
 		Profile:     json.RawMessage(standardProfile),
 		Identifiers: []DeclaredIdentifier{},
 		Region:      "GB",
+		Phone:       Phone{Countries: []string{}, NumberPerHour: 5, NetworkPerHour: 20, CountryPerHour: 1000, TenantPerHour: 3000},
 		Terms:       Terms{Documents: []Document{}},
 		Languages:   []string{"en", "de", "ar"},
 		Tokens: Tokens{
@@ -253,7 +277,7 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	}
 	parsed := base
 	// A decoder writes into the lists that it finds: base's stay base's.
-	parsed.SignUp.Collect, parsed.Profile, parsed.Identifiers, parsed.Terms.Documents, parsed.Languages = nil, nil, nil, nil, nil
+	parsed.SignUp.Collect, parsed.Profile, parsed.Identifiers, parsed.Terms.Documents, parsed.Languages, parsed.Phone.Countries = nil, nil, nil, nil, nil, nil
 	parsed.Organizations.Roles = nil
 	decoder := json.NewDecoder(bytes.NewReader(asJSON))
 	decoder.DisallowUnknownFields()
@@ -266,6 +290,7 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	keep(&parsed.Terms.Documents, base.Terms.Documents)
 	keep(&parsed.Languages, base.Languages)
 	keep(&parsed.Organizations.Roles, base.Organizations.Roles)
+	keep(&parsed.Phone.Countries, base.Phone.Countries)
 	return parsed, nil
 }
 
@@ -324,6 +349,15 @@ func (s Settings) Check() error {
 	if !region.MatchString(s.Region) {
 		fault("region is %q; it is two capital letters such as GB", s.Region)
 	}
+	for _, country := range s.Phone.Countries {
+		if !region.MatchString(country) {
+			fault("phone.countries has %q; a country is two capital letters such as GB", country)
+		}
+	}
+	count("phone.number_per_hour", s.Phone.NumberPerHour, 1, 20)
+	count("phone.network_per_hour", s.Phone.NetworkPerHour, 1, 1000)
+	count("phone.country_per_hour", s.Phone.CountryPerHour, 1, 1_000_000)
+	count("phone.tenant_per_hour", s.Phone.TenantPerHour, 1, 1_000_000)
 	if len(s.Languages) == 0 {
 		fault("languages is empty; name at least one, the default first")
 	}

@@ -231,6 +231,7 @@ func (nowhere) Send(context.Context, notify.Mail) error { return errors.New("not
 // Letter is a message that waits in the outbox.
 type Letter struct {
 	To   string
+	By   string `json:"by"`
 	Lang string
 	Data notify.Data
 }

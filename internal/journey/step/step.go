@@ -121,6 +121,7 @@ func (c Capabilities) name(ctx context.Context, run *journey.Run, subject identi
 func forget(run *journey.Run) {
 	s := run.State
 	s.Subject, s.Customer, s.Epoch, s.Proofs, s.Challenge, s.Handle, s.Strong = nil, "", 0, nil, "", nil, false
+	s.ByMail, s.Texted = false, false
 	s.SentEpoch, s.PasswordHash, s.Profile, s.Offered, s.Terms, s.Joins = 0, "", nil, "", "", ""
 	run.Device = ""
 }

@@ -27,6 +27,7 @@ type Recover struct {
 // Choices: back (to signing in).
 type CreateAccount struct {
 	SignIn bool // offer "Sign in"
+	Phone  bool // a phone number is taken too
 }
 
 // Code asks for the code that was sent. Field: code. Choices: resend, back,
@@ -34,6 +35,9 @@ type CreateAccount struct {
 type Code struct {
 	Address  string // where the code went, as it was typed
 	Phone    bool   // by text message
+	Mailed   bool   // by mail, to the account that the number finds
+	Mail     bool   // offer to send it by mail
+	Text     bool   // offer to send it by text message
 	SignUp   bool   // the address is being proven for a new account
 	Recovery bool   // a new password is chosen next
 	Length   int    // digits; the script sends the form when they are there, 0 = it doesn't
@@ -158,6 +162,7 @@ type Limited struct {
 	RetryURL string
 	Code     bool // still works
 	Password bool // still works
+	Mail     bool // still works, for codes
 	Back     bool
 }
 

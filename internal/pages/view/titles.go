@@ -129,6 +129,10 @@ func (f *frame) IdentifierInput() Input {
 
 // AddressInput is the field that asks for the address of a new account.
 func (f *frame) AddressInput() Input {
+	if data, _ := f.Data.(CreateAccount); data.Phone {
+		return f.Input(Field{Name: "identifier", Type: "text", Label: T("identify.email_phone"), Why: T("signup.why_phone"),
+			Autocomplete: "username", Required: true, MaxLength: 320, LTR: true}, "identifier")
+	}
 	return f.Input(Field{Name: "identifier", Type: "email", Label: T("signup.email"), Why: T("signup.why"),
 		Autocomplete: "email", Required: true, MaxLength: 320}, "identifier")
 }
