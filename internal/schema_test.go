@@ -377,6 +377,8 @@ var acrossTenants = map[string]string{
 	"challenge.SweepLinks":         "a sweep",
 	"customer.SealReasons":         "a sweep",
 	"grant.Sweep":                  "a sweep",
+	"organization.Sweep":           "a sweep",
+	"organization.FinishDeletions": "a sweep",
 	"journey.Sweep":                "a sweep",
 	"session.Sweep":                "a sweep",
 	"notify.sqlEnded":              "a sweep",
@@ -413,6 +415,8 @@ var acrossShards = map[string]string{
 	"keyring.sqlInUse":           "rotation, and in the key store, which is one database",
 	"keyring.sqlOldCustomerKeys": "rotation, and in the key store, which is one database",
 	"notify.sqlUndelivered":      "an operator's list",
+	"organization.List":          "an operator's list",
+	"organization.EraseCustomer": "erasure: invitations to the customer's addresses are kept with their organizations",
 }
 
 func TestStatementsBindTheirTenant(t *testing.T) {

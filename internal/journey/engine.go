@@ -86,6 +86,9 @@ func New(o Options) (*Engine, error) {
 // NewWith returns an engine with a set of journeys.
 func NewWith(o Options, set *Set) *Engine { return &Engine{Options: o, set: set} }
 
+// inSession are the journeys that go on with whoever is signed in.
+var inSession = []string{"consent", "join", "organization"}
+
 // Begin opens a journey and returns its first page. It writes nothing.
 func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*View, error) {
 	journey := e.set.journeys[start.Journey]
@@ -108,6 +111,8 @@ func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*Vie
 		Hint:    start.LoginHint,
 		Link:    start.Link,
 		Minted:  id.New[id.Customer](run.Now, e.Random),
+
+		Organization: start.Organization,
 	}
 	if start.Application != nil {
 		run.State.Application = start.Application.ID
@@ -121,7 +126,7 @@ func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*Vie
 	} else if signedIn := start.Client.Session; signedIn != nil {
 		run.State.Session = signedIn.ID
 		switch {
-		case start.Journey == "consent":
+		case slices.Contains(inSession, start.Journey):
 			run.State.Customer, run.State.Epoch = signedIn.Customer, signedIn.Epoch
 		case start.Again && start.Journey == "sign-in":
 			// He is to prove himself again: do not ask who he is, and offer what he
@@ -293,7 +298,7 @@ func (e *Engine) follow(ctx context.Context, run *Run, from *compiledStep, resul
 			return nil, nil, err
 		}
 		if finished != nil {
-			finished.Return, finished.Application = run.State.Return, run.State.Application
+			finished.Return, finished.Application, finished.Organization = run.State.Return, run.State.Application, run.State.Organization
 			return nil, finished, nil
 		}
 		for _, proof := range run.State.Proofs { // what was right, and lets nobody in

@@ -20,6 +20,16 @@ type Facts interface {
 	TermsDue(ctx context.Context, run *Run) (bool, error)
 	// HasPassword tells whether the customer has a password.
 	HasPassword(ctx context.Context, run *Run) (bool, error)
+	// Offered tells what the link of an invitation, which brought the customer,
+	// is good for.
+	Offered(ctx context.Context, run *Run) (Offered, error)
+}
+
+// Offered is what the link of an invitation is good for. Without a link, or with
+// one that is good no more, it is nothing.
+type Offered struct {
+	Mine  bool // it was sent to an address that whoever is signed in has proved
+	Opens bool // it was sent to the address that was named, which may have an account opened for it
 }
 
 // condition is a compiled "when".
@@ -30,6 +40,8 @@ var variables = []expr.Variable{
 	{Name: "tenant.sign_up.enabled", Type: expr.Bool},
 	{Name: "tenant.password_required", Type: expr.Bool},
 	{Name: "terms.due", Type: expr.Bool},
+	{Name: "membership.mine", Type: expr.Bool},     // see Offered
+	{Name: "membership.opens", Type: expr.Bool},    // see Offered
 	{Name: "customer.known", Type: expr.Bool},      // whether the identifier found somebody
 	{Name: "customer.missing", Type: expr.Strings}, // profile properties that are asked for and not told
 	{Name: "application.id", Type: expr.String},    // "" for the tenant's own pages
@@ -56,6 +68,7 @@ func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, err
 	}
 	var missing []string
 	var due, password bool
+	var offered Offered
 	var err error
 	if c.program.Names("customer.missing") {
 		if missing, err = facts.Missing(ctx, of); err != nil {
@@ -72,6 +85,11 @@ func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, err
 			return false, err
 		}
 	}
+	if c.program.Names("membership.mine") || c.program.Names("membership.opens") {
+		if offered, err = facts.Offered(ctx, of); err != nil {
+			return false, err
+		}
+	}
 	application, firstParty := "", true
 	if run.Application != nil {
 		application, firstParty = string(run.Application.ID), run.Application.FirstParty
@@ -84,6 +102,8 @@ func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, err
 		"tenant.sign_up.enabled":   run.Tenant.Settings.SignUp.Enabled,
 		"tenant.password_required": run.Tenant.Settings.SignUp.PasswordRequired,
 		"terms.due":                due,
+		"membership.mine":          offered.Mine,
+		"membership.opens":         offered.Opens,
 		"customer.known":           run.State.Customer != "",
 		"customer.missing":         missing,
 		"application.id":           application,

@@ -47,15 +47,18 @@ type Return struct {
 
 // Start asks for a journey to begin.
 type Start struct {
-	Journey     string // "sign-in", "sign-up", "recovery", "not-me", "consent", or one for who is signed in: "change-password" …
+	Journey     string // "sign-in", "sign-up", "recovery", "not-me", "consent", "join", "organization", or one for who is signed in: "change-password" …
 	Return      Return
 	Application *application.Application // who asks, nil for the tenant's own pages
 	Scopes      []string                 // what the application asks for
 	LoginHint   string                   // an identifier to offer
-	Link        string                   // that a message brought the customer by: not-me
+	Link        string                   // that a message brought the customer by: not-me, join
 	Target      id.Identifier            // the address that it is about: change-address, remove-address
-	Again       bool                     // the customer of Client.Session is to prove himself again
-	Client      Client
+	// Organization is which the application is to get the customer's membership
+	// of, where that is settled: consent.
+	Organization id.Organization
+	Again        bool // the customer of Client.Session is to prove himself again
+	Client       Client
 }
 
 // View is what a surface shows: one step's prompt, with the state that goes
@@ -104,7 +107,7 @@ func (a Answer) Value(field string) string { return a.Values.Get(field) }
 
 // Finished is a journey's end.
 type Finished struct {
-	Outcome     string // "authenticated", "consented", "denied", "disowned", "password-changed", "address-added", "address-removed", "account-closed"
+	Outcome     string // "authenticated", "consented", "denied", "disowned", "password-changed", "address-added", "address-removed", "account-closed", "joined", "declined", "organization"
 	Customer    id.Customer
 	Session     *session.Session // the session begun or renewed, nil when none was
 	SessionKey  string           // the session cookie's new value, "" to leave it
@@ -118,4 +121,6 @@ type Finished struct {
 	Replaced    bool             // whether an address took the place of another
 	Return      Return
 	Application id.Application
+	// Organization is the one that was settled, joined or declined, "" for none.
+	Organization id.Organization
 }

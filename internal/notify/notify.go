@@ -46,12 +46,14 @@ const (
 	Reopened        Template = "reopened"         // a closed or dormant account is in use again
 	Dormancy        Template = "dormancy"         // the account is about to fall dormant
 	Erasure         Template = "erasure"          // a dormant account is about to be erased
+
+	JoinOrganization Template = "join_organization" // somebody may join an organization
 )
 
 // Templates lists all kinds.
 func Templates() []Template {
 	return []Template{Code, Recovery, Welcome, PasswordChanged, AddressAdded, AddressChanged, AddressRemoved, Disowned, NewSignIn,
-		Invitation, Locked, Closed, Reopened, Dormancy, Erasure}
+		Invitation, Locked, Closed, Reopened, Dormancy, Erasure, JoinOrganization}
 }
 
 // Data is what varies in a message. All of it is shown as plain text; nothing
@@ -68,6 +70,9 @@ type Data struct {
 	Link        string        `json:"link,omitempty"`        // of the button, in place of the account's
 	Until       time.Time     `json:"until,omitzero"`        // when it ends, or what it tells of happens
 	At          time.Time     `json:"at,omitzero"`           // when it happened; the zero time means when it was enqueued
+
+	Organization string `json:"organization,omitempty"` // its name: what the message invites to
+	Inviter      string `json:"inviter,omitempty"`      // who invites; "" names nobody
 }
 
 // Holder is who has the address that a code goes to, where that is to be said.

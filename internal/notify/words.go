@@ -74,6 +74,7 @@ type facts struct {
 	Holder                              Holder
 	Address                             string
 	Link                                bool // there is a link of the message's own
+	Organization, Inviter               string
 }
 
 // page is what the layout shows.

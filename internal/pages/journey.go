@@ -129,6 +129,8 @@ func (p *Pages) finish(w http.ResponseWriter, r *http.Request, t *tenant.Tenant,
 		client.Session = nil // it was ended with the others
 		p.beginWith(w, r, t, journey.Start{Journey: "recovery", Return: journey.Return{Kind: returnAccount}, Client: client, LoginHint: finished.Hint},
 			&view.Notice{Tone: view.OK, Text: view.T("notice.disowned")})
+	case finished.Return.Kind == returnJoin:
+		p.afterJoin(w, r, t, client, finished)
 	case finished.Return.Kind == returnAccount:
 		p.toAccount(w, r, t, client, finished)
 	default:
@@ -201,6 +203,8 @@ func (p *Pages) refuse(w http.ResponseWriter, r *http.Request, t *tenant.Tenant,
 			}
 		case returnAuthorize:
 			restart = t.URL("/authorize") + "?" + to.Params
+		case returnJoin:
+			restart = joinURL(t, client.Language, to.Params)
 		case returnRecovery:
 			restart = t.URL("/recover") + "?ui_locales=" + url.QueryEscape(client.Language)
 		}

@@ -46,6 +46,9 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 	if prompt, asks := s.Prompt.(step.DisownPrompt); asks && prompt.Dead {
 		out.status = http.StatusGone
 	}
+	if data, is := out.page.Data.(view.JoinOrganization); is && data.Dead && !data.Member {
+		out.status = http.StatusGone
+	}
 	if prompt, asks := s.Prompt.(step.InvitationPrompt); asks && prompt.Dead {
 		out.status = http.StatusGone
 	}
@@ -144,6 +147,12 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		page.Data = view.Terms{Documents: documents, Decline: true}
 	case step.ConsentPrompt:
 		page.Data = p.consentOf(s, prompt)
+	case step.MembershipPrompt:
+		page.Data = p.joinOf(t, s.lang, prompt.Offer, view.JoinOrganization{SignedIn: prompt.SignedIn})
+	case step.JoinPrompt:
+		page.Data = p.joinOf(t, s.lang, prompt.Offer, view.JoinOrganization{Decide: true})
+	case step.OrganizationPrompt:
+		page.Data = view.ChooseOrganization{Organizations: belongings(prompt.Memberships)}
 	case step.DisownPrompt:
 		page.Data = view.Disown{Dead: prompt.Dead, RecoverURL: t.URL("/recover") + "?ui_locales=" + url.QueryEscape(s.lang)}
 	case step.KeepPrompt:

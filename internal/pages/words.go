@@ -35,6 +35,7 @@ var faultWords = map[string]string{
 	"address_same":               "error.address_same",
 	"field_empty":                "error.required",
 	"field_invalid":              "error.invalid",
+	"organization_gone":          "error.organization_gone",
 }
 
 // fieldWords are more telling words for single fields.

@@ -40,6 +40,8 @@ type Settings struct {
 	Mail        Mail                 `json:"mail"`
 	Notices     Notices              `json:"notices"`
 	Lifecycle   Lifecycle            `json:"lifecycle"`
+
+	Organizations Organizations `json:"organizations"`
 }
 
 // Lifecycle says what becomes of accounts by themselves, and when. 0 is never,
@@ -261,6 +263,9 @@ func Defaults() Settings {
 			InvitedFor: Duration(14 * 24 * time.Hour), CloseWindow: Duration(30 * 24 * time.Hour),
 			WarnDormant: Duration(14 * 24 * time.Hour), WarnErase: Duration(30 * 24 * time.Hour),
 		},
+		Organizations: Organizations{
+			Roles: []string{"owner", "admin", "member"}, InvitationLifetime: Duration(7 * 24 * time.Hour), NameInviter: true, SignUpByInvitation: true,
+		},
 	}
 }
 
@@ -282,6 +287,7 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	parsed := base
 	// A decoder writes into the lists that it finds: base's stay base's.
 	parsed.SignUp.Collect, parsed.Profile, parsed.Identifiers, parsed.Terms.Documents, parsed.Languages, parsed.Phone.Countries = nil, nil, nil, nil, nil, nil
+	parsed.Organizations.Roles = nil
 	decoder := json.NewDecoder(bytes.NewReader(asJSON))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&parsed); err != nil {
@@ -292,6 +298,7 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	keep(&parsed.Identifiers, base.Identifiers)
 	keep(&parsed.Terms.Documents, base.Terms.Documents)
 	keep(&parsed.Languages, base.Languages)
+	keep(&parsed.Organizations.Roles, base.Organizations.Roles)
 	keep(&parsed.Phone.Countries, base.Phone.Countries)
 	return parsed, nil
 }
@@ -400,6 +407,7 @@ func (s Settings) Check() error {
 			fault("terms: %q is not an https address", document.URL)
 		}
 	}
+	faults = append(faults, s.Organizations.check()...)
 	if strings.ContainsAny(s.Mail.FromAddress+s.Mail.FromName, "\r\n") || (s.Mail.FromAddress != "" && strings.Count(s.Mail.FromAddress, "@") != 1) {
 		fault("mail: the sender %q <%s> is not one name and one address", s.Mail.FromName, s.Mail.FromAddress)
 	}

@@ -28,7 +28,7 @@ const ACR = "urn:cardea:acr:1fa"
 type Finish struct{ Capabilities }
 
 // outcomes are how a journey can be finished.
-var outcomes = []string{"authenticated", "recovered", "disowned", "consented", "denied", passwordChanged, addressAdded, addressRemoved, accountClosed}
+var outcomes = []string{"authenticated", "recovered", "disowned", "consented", "denied", passwordChanged, addressAdded, addressRemoved, accountClosed, "joined", "declined", "organization"}
 
 func (Finish) Outcomes() []string                               { return []string{"refused", "taken", "closed"} }
 func (Finish) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
@@ -70,6 +70,10 @@ func (f Finish) Finish(ctx context.Context, run *journey.Run) (*journey.Finished
 		return f.addressRemoved(ctx, run)
 	case accountClosed:
 		return f.accountClosed(ctx, run)
+	case "joined", "declined":
+		return f.answered(ctx, run, run.Config.Text("outcome"))
+	case "organization":
+		return f.chosen(ctx, run)
 	}
 	return f.authenticated(ctx, run)
 }
@@ -110,8 +114,14 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		return nil, journey.Result{}, journey.ErrExpired // there are other documents now than were agreed to
 	}
 	who, created := s.Customer, s.Customer == ""
-	if created && !run.Tenant.Settings.SignUp.Enabled { // it was closed since the journey began
-		return nil, journey.To("closed"), nil
+	if created && !run.Tenant.Settings.SignUp.Enabled { // it was closed since the journey began, or is open to the invited
+		offered, err := f.Offered(ctx, run)
+		if err != nil {
+			return nil, journey.Result{}, err
+		}
+		if !offered.Opens {
+			return nil, journey.To("closed"), nil
+		}
 	}
 	var key *keyring.Customer
 	var err error

@@ -241,5 +241,6 @@ func everyPage() []Data {
 		Keep{}, Invitation{}, Message{},
 		Deny{}, Fault{}, Expired{}, Limited{}, Busy{}, SignOut{}, SignedOut{}, NotFound{},
 		Account{}, Profile{}, Access{}, Devices{}, Applications{}, Revoke{}, Preferences{},
+		JoinOrganization{}, ChooseOrganization{}, Organizations{}, LeaveOrganization{},
 	}
 }

@@ -143,11 +143,26 @@ func samples(text func(string) string) map[string]Page {
 		"applications-none": {Data: Applications{}},
 		"revoke":            {Data: Revoke{Connection: Connection{Name: recipes, Shares: shares, Since: at(40 * 24 * time.Hour)}, BackURL: "/account/applications"}},
 		"preferences":       {Data: Preferences{Languages: []string{"en", "de", "ar"}, Mail: true}, Values: map[string]string{"language": "en", "appearance": "dark"}, Appearance: "dark"},
-		"preferences-here":  {Data: Preferences{Languages: []string{"en", "ar"}}, Values: map[string]string{"language": "ar", "appearance": "light"}, Appearance: "light"},
+		"join":              {Data: JoinOrganization{Organization: text("Sage & Salt Ltd"), Inviter: text("Bea Costa"), Address: text(ana), Roles: []string{"admin", text("buyer")}, Until: now.Add(7 * 24 * time.Hour)}},
+		"join-other":        {Data: JoinOrganization{Organization: text("Sage & Salt Ltd"), Address: text(ana), Roles: []string{"member"}, Until: now.Add(time.Hour), SignedIn: true}},
+		"join-decide":       {Data: JoinOrganization{Decide: true, Organization: text("Sage & Salt Ltd"), Inviter: text("Bea Costa"), Address: text(ana), Roles: []string{"owner", "member"}, Until: now.Add(time.Hour)}},
+		"join-dead":         {Data: JoinOrganization{Dead: true, HomeURL: "/account"}},
+		"join-member":       {Data: JoinOrganization{Dead: true, Member: true, Organization: text("Sage & Salt Ltd"), HomeURL: "/account/organizations"}},
+		"chooseorganization": {Application: shop, Data: ChooseOrganization{Organizations: []Belonging{
+			{ID: "org_06c1x5m8kz7v9b2n4q6r8t0w1a", Name: text("Sage & Salt Ltd"), Roles: []string{"admin"}, Since: at(time.Hour)},
+			{ID: "org_06c1x5m8kz7v9b2n4q6r8t0w1b", Name: text("Rosemary Rentals"), Roles: []string{text("buyer")}, Since: at(40 * 24 * time.Hour)}}},
+			Errors: wrong("form", T("error.organization_gone"))},
+		"organizations": {Data: Organizations{Organizations: []Belonging{
+			{ID: "org_06c1x5m8kz7v9b2n4q6r8t0w1a", Name: text("Sage & Salt Ltd"), Roles: []string{"admin", "member"}, Since: at(time.Hour)},
+			{ID: "org_06c1x5m8kz7v9b2n4q6r8t0w1b", Name: text("Rosemary Rentals"), Roles: []string{"member"}, Since: at(40 * 24 * time.Hour), Suspended: true}}},
+			Notice: &Notice{OK, T("notice.organization_joined", "Organization", text("Sage & Salt Ltd"))}},
+		"organizations-none": {Data: Organizations{}},
+		"leaveorganization":  {Data: LeaveOrganization{Belonging: Belonging{ID: "org_06c1x5m8kz7v9b2n4q6r8t0w1a", Name: text("Sage & Salt Ltd")}, BackURL: "/account/organizations"}},
+		"preferences-here":   {Data: Preferences{Languages: []string{"en", "ar"}}, Values: map[string]string{"language": "ar", "appearance": "light"}, Appearance: "light"},
 	}
 	for name, page := range pages {
 		switch page.Data.(type) {
-		case Account, Profile, Access, Devices, Applications, Revoke, Preferences:
+		case Account, Profile, Access, Devices, Applications, Revoke, Preferences, Organizations, LeaveOrganization:
 			page.Portal = &Portal{HomeURL: "/account"}
 			for link := range portalNames {
 				page.Portal.Links = append(page.Portal.Links, PortalLink{Name: link, URL: "/account/" + link, Here: link == page.Data.page()})

@@ -75,6 +75,9 @@ func (f *frame) TitleText() string {
 	case Fault:
 		return f.S(f.FaultTitle())
 	}
+	if title := f.organizationTitle(); title != "" {
+		return title
+	}
 	return f.S(titles[f.name])
 }
 

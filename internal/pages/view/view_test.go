@@ -237,7 +237,7 @@ func TestEveryTextIsUsedAndThere(t *testing.T) {
 	v := newViews(t)
 	l := v.Words().Localizer("en")
 	var source strings.Builder
-	for _, pattern := range []string{"templates/*.html", "titles.go", "frame.go", "portal.go"} {
+	for _, pattern := range []string{"templates/*.html", "titles.go", "frame.go", "portal.go", "organization.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -257,7 +257,7 @@ func TestEveryTextIsUsedAndThere(t *testing.T) {
 			t.Errorf("%q is used and not there", match[1])
 		}
 	}
-	callers := regexp.MustCompile(`^(error|notice|field|share|footer|wait|seen|deny|message)\.`) // named by data
+	callers := regexp.MustCompile(`^(error|notice|field|share|role|footer|wait|seen|deny|message)\.`) // named by data
 	for _, key := range l.Keys() {
 		if !used[key] && !callers.MatchString(key) {
 			t.Errorf("%q is there and not used", key)
