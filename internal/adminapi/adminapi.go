@@ -43,6 +43,7 @@ import (
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
 	"github.com/cardea-id/cardea/internal/grant"
+	"github.com/cardea-id/cardea/internal/idempotency"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
 	"github.com/cardea-id/cardea/internal/operator"
@@ -73,6 +74,7 @@ type Options struct {
 	SigningKeys  *signingkey.Keys
 	Outbox       *notify.Outbox
 	Operators    *operator.Operators
+	Once         *idempotency.Keys
 	Previews     Previews
 	// OperatorLink is the address of a one-time link that makes an operator.
 	OperatorLink func(ctx context.Context, secret string) (string, error)

@@ -27,6 +27,7 @@ import (
 	"github.com/cardea-id/cardea/internal/event"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/idempotency"
 	"github.com/cardea-id/cardea/internal/jose"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/journey/step"
@@ -85,8 +86,9 @@ type Server struct {
 	Grants       *grant.Grants
 	Consents     *consent.Consents
 	Operators    *operator.Operators
-	Words        *notify.Words // of messages
-	Inbox        *notify.Inbox // nil but in development
+	Once         *idempotency.Keys // of requests to the admin API
+	Words        *notify.Words     // of messages
+	Inbox        *notify.Inbox     // nil but in development
 	Outbox       *notify.Outbox
 	Journeys     *journey.Engine
 	Pages        *pages.Pages
@@ -126,7 +128,7 @@ func Migrations() []sqldb.MigrationSet {
 		keyring.Migrations(), event.Migrations(), configversion.Migrations(), budget.Migrations(),
 		tenant.Migrations(), signingkey.Migrations(), application.Migrations(), customer.Migrations(),
 		credential.Migrations(), challenge.Migrations(), session.Migrations(), grant.Migrations(),
-		consent.Migrations(), notify.Migrations(), journey.Migrations(), operator.Migrations(),
+		consent.Migrations(), notify.Migrations(), journey.Migrations(), operator.Migrations(), idempotency.Migrations(),
 	}
 }
 
@@ -240,6 +242,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		Customer: s.holder, Ended: s.sessionsEnded})
 	s.Grants = grant.New(grant.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random, Presence: s.presence, Persists: s.Sessions.Persists})
 	s.Consents = consent.New(consent.Options{DB: s.DB, Log: s.Log})
+	s.Once = &idempotency.Keys{DB: s.DB, Ring: s.Ring, Clock: env.Clock}
 	s.Operators = operator.New(operator.Options{DB: s.DB, Log: s.Log, Clock: env.Clock, Random: env.Random})
 	if err := s.openOutbox(); err != nil {
 		return nil, err
