@@ -91,6 +91,7 @@ type api struct {
 	problems problem.Writer
 	mux      *http.ServeMux
 	huma     huma.API
+	declared []*huma.Operation
 	access   *Access // nil on the socket, where everybody holds everything
 }
 
@@ -123,6 +124,7 @@ func mount(o Options, access *Access) http.Handler {
 	a.huma = huma.NewAPI(describe(), adapter{a})
 	a.operations()
 	a.mountDocument()
+	a.mountReference()
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
 		a.problems.Write(w, req, problem.NotFound("There is nothing at this address."))
 	})

@@ -52,6 +52,7 @@ func (ad adapter) Handle(registered *huma.Operation, handle func(huma.Context)) 
 	if !ours {
 		panic("adminapi: " + registered.Path + " was not declared")
 	}
+	ad.a.declared = append(ad.a.declared, registered)
 	ad.a.mux.HandleFunc(registered.Method+" "+registered.Path, func(w http.ResponseWriter, r *http.Request) {
 		ad.a.begin(w, &r)
 		if err := ad.a.pipeline(w, r, o, registered, handle); err != nil {
