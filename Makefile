@@ -125,6 +125,12 @@ crash: build need-postgres ## kill -9 in a loop: 500 cycles on SQLite, 100 on Po
 crash-short: ## the same, short enough for every change
 	@$(MAKE) --no-print-directory crash CRASH_SQLITE=25 CRASH_POSTGRES=8
 
+.PHONY: drill
+drill: build need-postgres ## two nodes behind a proxy: rolling restart to a build with one more migration and back, backup and restore, under load
+	@printf '{"Replace":{"%s":"%s"}}' $(CURDIR)/internal/session/migrations/900_drill.sql $(CURDIR)/test/drill/900_drill.sql >bin/drill-overlay.json
+	@$(GO) build -trimpath -overlay bin/drill-overlay.json -o bin/cardea-next ./cmd/cardea
+	$(GO) test -count=1 -timeout 20m -v ./test/drill -args -binary $(CURDIR)/bin/cardea -next $(CURDIR)/bin/cardea-next
+
 .PHONY: fuzz
 fuzz: need-go ## every fuzz target for FUZZTIME
 	@set -euo pipefail; grep -rEoh --include='*_test.go' -H '^func Fuzz[A-Za-z0-9_]+' . | sort | while IFS=: read -r file target; do \

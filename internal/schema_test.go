@@ -20,18 +20,20 @@ import (
 // groundTables have keys of their own: what belongs to the installation or to
 // a lane and not to one tenant (DESIGN.md, rule 6).
 var groundTables = map[string]string{
-	"config_version":   "one counter for all configuration",
-	"config_change":    "what the counter counted",
-	"event_pending":    "a queue by lane",
-	"event_position":   "the order of a lane",
-	"event_lease":      "who leads a lane",
-	"event_cursor":     "how far a consumer has come in a lane",
-	"keyring_state":    "the installation's epoch and root key",
-	"lookup_rotation":  "which tenants' look-up keys are being replaced, and how far: a list that nodes work off",
-	"key_store":        "the key store's one row",
-	"restore_mark":     "that a restore is under way",
-	"restore_ledger":   "whom the restore has still to erase",
-	"schema_migration": "sqldb's own",
+	"config_version":      "one counter for all configuration",
+	"config_change":       "what the counter counted",
+	"event_pending":       "a queue by lane",
+	"event_position":      "the order of a lane",
+	"event_lease":         "who leads a lane",
+	"event_cursor":        "how far a consumer has come in a lane",
+	"keyring_state":       "the installation's epoch and root key",
+	"lookup_rotation":     "which tenants' look-up keys are being replaced, and how far: a list that nodes work off",
+	"key_store":           "the key store's one row",
+	"explanation":         "errors by their id alone, which whoever quotes it knows, and not the tenant",
+	"explanation_dropped": "how many errors of a minute are not kept, of the installation",
+	"restore_mark":        "that a restore is under way",
+	"restore_ledger":      "whom the restore has still to erase",
+	"schema_migration":    "sqldb's own",
 }
 
 // foreignKeys are unique keys that do not begin with the tenant.

@@ -61,10 +61,14 @@ type commands struct {
 		Create     createCustomerCommand `cmd:"" help:"Make an account. The customer chooses the password."`
 		Show       showCustomerCommand   `cmd:"" help:"Show a customer."`
 		Profile    profileCommand        `cmd:"" help:"Change a customer's profile."`
-		Lock       statusCommand         `cmd:"" help:"Lock a customer out for safety; all sessions and tokens end."`
+		Invite     inviteCommand         `cmd:"" help:"Invite somebody to open an account, by an address."`
+		Status     customerStatusCommand `cmd:"" help:"Show a customer's status and how it came about."`
+		Lock       untilCommand          `cmd:"" help:"Lock a customer out for safety; all sessions and tokens end."`
 		Unlock     statusCommand         `cmd:"" help:"Let a locked customer in again, and forget the wrong guesses that were counted, whether or not he is locked."`
-		Suspend    statusCommand         `cmd:"" help:"Suspend a customer; all sessions and tokens end."`
+		Suspend    untilCommand          `cmd:"" help:"Suspend a customer; all sessions and tokens end."`
 		Activate   statusCommand         `cmd:"" help:"Let a suspended customer in again."`
+		Close      statusCommand         `cmd:"" help:"Close an account; all sessions and tokens end, and it is erased later unless the customer keeps it."`
+		Reopen     statusCommand         `cmd:"" help:"Open a closed account again, while it is not erased."`
 		Identifier struct {
 			Add    addIdentifierCommand    `cmd:"" help:"Give a customer another identifier."`
 			Verify verifyIdentifierCommand `cmd:"" help:"Record that an identifier is known to be the customer's; from then on it finds the customer."`

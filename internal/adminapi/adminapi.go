@@ -101,6 +101,7 @@ func (a *api) operations() {
 	a.brandOperations()
 	a.applicationOperations()
 	a.customerOperations()
+	a.lifecycleOperations()
 	a.identifierOperations()
 	a.sessionOperations()
 	a.eventOperations()

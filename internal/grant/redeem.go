@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
@@ -73,10 +74,12 @@ func (g *Grants) Redeem(ctx context.Context, t *tenant.Tenant, r Redemption) (Re
 	p := presence()
 	// A replay ends the lineage however late it comes, and so is looked for
 	// first (RFC 6749, section 4.1.2).
-	if t.Suspended || !p.Allowed || !p.Live || !g.Clock.Now().Before(r.Expires) {
+	if why := r.refused(t, p, g.Clock.Now()); why != "" {
+		explain.Of(ctx).Because(why)
 		return Redeemed{Outcome: Refused}, nil
 	}
 	if !r.FirstParty && (!found || !existing.Covers(r.Scopes, nil)) {
+		explain.Of(ctx).Because("The customer has taken back what the code was made for.")
 		return Redeemed{Outcome: Refused}, nil
 	}
 	var grant id.Grant
@@ -88,6 +91,7 @@ func (g *Grants) Redeem(ctx context.Context, t *tenant.Tenant, r Redemption) (Re
 		return g.replayed(ctx, t, r)
 	}
 	if errors.Is(err, errEnded) {
+		explain.Of(ctx).Because("The customer's session has ended since the code was made.")
 		return Redeemed{Outcome: Refused}, nil
 	}
 	if err != nil {
@@ -98,6 +102,21 @@ func (g *Grants) Redeem(ctx context.Context, t *tenant.Tenant, r Redemption) (Re
 		redeemed.Refresh, err = g.sealRefresh(ctx, t.ID, refreshToken{r.Ref, 1})
 	}
 	return redeemed, err
+}
+
+// refused is why a code is not redeemed, "" where it may be.
+func (r Redemption) refused(t *tenant.Tenant, p Presence, now time.Time) string {
+	switch {
+	case t.Suspended:
+		return "The tenant is suspended."
+	case !p.Allowed:
+		return "The customer may not sign in at present."
+	case !p.Live:
+		return "The customer's session has ended since the code was made."
+	case !now.Before(r.Expires):
+		return "The code has expired."
+	}
+	return ""
 }
 
 // These undo a transaction that lost a race.
@@ -156,6 +175,7 @@ func (g *Grants) begin(tx *sqldb.Tx, t *tenant.Tenant, r Redemption, existing Gr
 
 // replayed ends the lineage of a code that was redeemed again.
 func (g *Grants) replayed(ctx context.Context, t *tenant.Tenant, r Redemption) (Redeemed, error) {
+	explain.Of(ctx).Because("The code had been redeemed before. All tokens that came of it were revoked.")
 	err := g.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		_, err := g.End(tx, t.ID, r.Customer, r.Lineage, Replay, string(r.Application))
 		return err

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
@@ -54,10 +55,20 @@ func (g *Grants) Rotate(ctx context.Context, t *tenant.Tenant, presented Present
 	if t.Suspended {
 		return refused, nil
 	}
+	trail := explain.Of(ctx)
 	token, ok, err := g.openRefresh(ctx, t.ID, presented.Token)
-	if err != nil || !ok || token.Application != presented.Application {
+	if err != nil {
 		return refused, err
 	}
+	if !ok {
+		trail.Because("The refresh token is none that this tenant has made, or is from before a restore.")
+		return refused, nil
+	}
+	if token.Application != presented.Application {
+		trail.Because("The refresh token was made for another application, " + string(token.Application) + ".")
+		return refused, nil
+	}
+	trail.About(token.Customer)
 	batch := g.DB.Batch()
 	found := queueLineage(batch, t.ID, token.Customer, token.Lineage)
 	presence := g.Presence(batch, t, token.Customer, token.Session)
@@ -66,21 +77,29 @@ func (g *Grants) Rotate(ctx context.Context, t *tenant.Tenant, presented Present
 	}
 	l := *found
 	if l == nil || l.application != token.Application || l.session != token.Session || !l.endedAt.IsZero() || token.generation > l.generation {
+		trail.Because("The tokens of this sign-in were revoked, or have expired for good.")
 		return refused, nil
 	}
 	outcome := state{l.generation, l.rotatedAt, false}.judge(token.generation, g.Clock.Now())
 	if outcome == Reused {
+		trail.Because("The refresh token had been used and replaced before, longer ago than a repetition is forgiven. All tokens of this sign-in were revoked.")
 		return g.advance(ctx, t, presented, token, l, Presence{})
 	}
 	p, now := presence(), g.Clock.Now()
+	if !l.alive(p) {
+		trail.Because("The customer's session has ended, or the customer may not sign in at present.")
+	}
 	if !l.alive(p) || !now.Before(l.idleUntil) || !now.Before(l.untilAtMost) ||
 		!now.Before(l.rotatedAt.Add(presented.Idle)) || !now.Before(l.startedAt.Add(presented.Absolute)) {
+		trail.Because("The refresh token was not used for too long, or the sign-in is too long ago.")
 		return refused, nil
 	}
 	if l.unasked && !presented.FirstParty {
+		trail.Because("The application is not the tenant's own any more, and the customer has not been asked.")
 		return refused, nil // it was the tenant's own, which the customer was not asked for
 	}
 	if l.offline && !slices.Contains(presented.Allowed, OfflineAccess) {
+		trail.Because("The scope offline_access was taken from the application.")
 		return refused, nil // what let it outlive its session was taken from the application
 	}
 	if !containsAll(l.scopes, presented.Requested) {

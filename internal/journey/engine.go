@@ -18,6 +18,7 @@ import (
 	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/credential"
 	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/sqldb"
@@ -96,6 +97,7 @@ func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*Vie
 		return nil, err
 	}
 	run.Application = start.Application
+	explain.Of(ctx).InStep(start.Journey, "its beginning")
 	run.State = &State{
 		Run:     id.New[id.Run](run.Now, e.Random),
 		Journey: start.Journey,
@@ -150,6 +152,12 @@ func (e *Engine) Answer(ctx context.Context, t *tenant.Tenant, sealed string, va
 	}
 	if err := run.State.check(client.Binding, e.set.hash(run.State.Journey), run.Now); err != nil {
 		return nil, nil, err
+	}
+	trail := explain.Of(ctx)
+	trail.InStep(run.State.Journey, run.State.Step)
+	trail.From(run.State.Application, false)
+	if len(run.State.Proofs) > 0 { // before that anybody may have named him
+		trail.About(run.State.Customer)
 	}
 	step := e.set.find(run.State.Journey, run.State.Step)
 	if step == nil {
@@ -377,6 +385,15 @@ func (e *Engine) draw(ctx context.Context, run *Run, guard Guard) ([]drawn, *Lim
 		}
 		run.Void = run.Void || take.verdict.Void
 		taken = append(taken, take)
+	}
+	if guard.Text != "" {
+		limited, err := e.drawText(ctx, run, guard.Text)
+		if err == nil && limited != nil {
+			err = e.refund(ctx, run, taken)
+		}
+		if err != nil || limited != nil {
+			return nil, limited, err
+		}
 	}
 	return taken, nil, nil
 }

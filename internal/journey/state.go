@@ -69,12 +69,17 @@ type State struct {
 	Challenge    id.Challenge   `json:"challenge,omitempty"`     // the code that was last sent
 	Handle       []byte         `json:"handle,omitempty"`        // the look-up hash that it is kept under, which may not be today's
 	Strong       bool           `json:"strong,omitempty"`        // whether that is a long one
+	ByMail       bool           `json:"by_mail,omitempty"`       // whether codes for a phone number's account are asked for by mail
+	Texted       bool           `json:"texted,omitempty"`        // whether the code that was last sent went to the number by text message
 	SentEpoch    int64          `json:"sent_epoch,omitempty"`    // the customer's security epoch when it was sent: it dies when that rises
 	PasswordHash string         `json:"password_hash,omitempty"` // of an account to be made
 	Profile      map[string]any `json:"profile,omitempty"`       // what was collected
 	Offered      string         `json:"offered,omitempty"`       // the version of the terms that was last shown
 	Terms        string         `json:"terms,omitempty"`         // the version that was agreed to
 	Stay         bool           `json:"stay,omitempty"`
+	// Joins is the status of a customer who is to be active from the finish on:
+	// invited or dormant, or closed once he has said that he keeps the account.
+	Joins string `json:"joins,omitempty"`
 	Link         string         `json:"link,omitempty"`    // that a message brought the customer by
 	Session      id.Session     `json:"session,omitempty"` // the session that the journey works in: consent
 }

@@ -19,6 +19,7 @@ func TestWords(t *testing.T) {
 		for _, lang := range []string{"en", "de", "ar"} {
 			m, err := words.render(template, lang, olive, Data{
 				Code: "123456", ValidFor: 10 * time.Minute, Application: "Olive & Thyme Shop", Browser: "Chrome", System: "Windows", Network: "192.0.2.7", At: noon,
+				Until: noon.AddDate(0, 0, 30),
 			})
 			if err != nil {
 				t.Fatal(err)

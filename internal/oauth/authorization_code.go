@@ -11,6 +11,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/grant"
 )
 
@@ -30,15 +31,24 @@ func (p *Provider) redeemCode(x *exchange) (*issued, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !ok || c.Application != x.app.ID {
+	trail := explain.Of(x.ctx)
+	if !ok {
+		trail.Because("The code is none that this tenant has made, or is from before a restore.")
 		return nil, badCode()
 	}
+	if c.Application != x.app.ID {
+		trail.Because("The code was made for another application, " + string(c.Application) + ".")
+		return nil, badCode()
+	}
+	trail.About(c.Customer)
 	// The redirect URI is repeated where the request named one; OAuth 2.1 drops
 	// that, and with PKCE it may be left out.
 	if uri := x.form.get("redirect_uri"); uri != c.RedirectURI && (uri != "" || c.Challenge == "") {
+		trail.Because("The redirect_uri is not the one of the authorization request.")
 		return nil, badCode()
 	}
 	if !verifierFits(c.Challenge, x.form) {
+		trail.Because("The code_verifier is not the one that the code_challenge was made from.")
 		return nil, badCode()
 	}
 	scopes := strings.Fields(c.Scope)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/session"
@@ -29,7 +30,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request, t *tenant.T
 func (p *Provider) authorizePost(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
 	f, err := readForm(w, r)
 	if err != nil {
-		p.Interaction.Fault(w, r, t, "request", err.Error())
+		p.Interaction.Fault(w, r, t, "request", p.faultOf(r, err).description)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
@@ -69,6 +70,9 @@ func (p *Provider) authorizeWith(w http.ResponseWriter, r *http.Request, t *tena
 	if finished != nil && finished.Session != nil {
 		client.Session = finished.Session
 	}
+	if client.Session != nil {
+		explain.Of(r.Context()).About(client.Session.Customer)
+	}
 	if err := p.decide(w, r, x, client, finished); err != nil {
 		p.refuseAuthorize(w, r, x, err)
 	}
@@ -89,7 +93,11 @@ func (p *Provider) refuseAuthorize(w http.ResponseWriter, r *http.Request, x *ex
 		if f.status >= 500 {
 			f.code = codeServerError
 		}
-		p.answer(w, r, x, url.Values{"error": {f.code}, "error_description": {f.description}})
+		params := url.Values{"error": {f.code}, "error_description": {f.description}}
+		if f.named != "" {
+			params.Set("error_id", string(f.named))
+		}
+		p.answer(w, r, x, params)
 	}
 }
 
@@ -109,7 +117,7 @@ func (p *Provider) answer(w http.ResponseWriter, r *http.Request, x *exchange, p
 func (p *Provider) decide(w http.ResponseWriter, r *http.Request, x *exchange, client journey.Client, finished *journey.Finished) error {
 	silent := slices.Contains(x.prompts, "none")
 	if finished != nil && finished.Outcome == "denied" {
-		return refuse(codeAccessDenied, "The customer did not allow it.")
+		return endedAs(codeAccessDenied, "The customer did not allow it.")
 	}
 	proved := finished != nil && finished.Outcome == "authenticated"
 	resume := journey.Return{Kind: ResumeKind, Params: x.resumeParams, Since: p.Clock.Now().UnixMicro()}
@@ -121,7 +129,7 @@ func (p *Provider) decide(w http.ResponseWriter, r *http.Request, x *exchange, c
 	}
 	if !p.sessionWillDo(x, client.Session, finished) {
 		if silent {
-			return refuse(codeLoginRequired, "The customer has to sign in.")
+			return endedAs(codeLoginRequired, "The customer has to sign in.")
 		}
 		if proved { // he has just signed in, as somebody else than the hint names
 			return refuse(codeLoginRequired, "The customer signed in to another account than the one that was asked for.")
@@ -145,7 +153,7 @@ func (p *Provider) decide(w http.ResponseWriter, r *http.Request, x *exchange, c
 		}
 		if needed {
 			if silent {
-				return refuse(codeConsentRequired, "The customer has to allow it.")
+				return endedAs(codeConsentRequired, "The customer has to allow it.")
 			}
 			p.Interaction.Begin(w, r, x.tenant, journey.Start{
 				Journey: "consent", Return: resume,

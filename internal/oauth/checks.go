@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/redirecturi"
 	"github.com/cardea-id/cardea/internal/tenant"
@@ -80,18 +81,32 @@ var checks = []check{
 	{"whom the hint names", atAuthorize, (*Provider).checkIDTokenHint},
 }
 
-// check holds the checks of an endpoint. The second result is the number of
-// checks that were passed.
+// check holds the checks of an endpoint, up to the first that fails.
 func (p *Provider) check(at endpoint, x *exchange) error {
 	for _, c := range checks {
 		if c.at&at == 0 {
 			continue
 		}
 		if err := c.run(p, x); err != nil {
+			explain.Of(x.ctx).Decided(c.name, passed(at, c.name)...)
 			return err
 		}
 	}
 	return nil
+}
+
+// passed are the checks that were held at an endpoint before the one of a name.
+func passed(at endpoint, before string) []string {
+	var names []string
+	for _, c := range checks {
+		if c.name == before {
+			break
+		}
+		if c.at&at != 0 {
+			names = append(names, c.name)
+		}
+	}
+	return names
 }
 
 // checkParameters: RFC 6749, sections 3.1 and 3.2. What is sent without a value
@@ -123,6 +138,7 @@ func (p *Provider) checkApplication(x *exchange) error {
 		return err
 	}
 	x.app = app
+	explain.Of(x.ctx).From(app.ID, false)
 	return nil
 }
 

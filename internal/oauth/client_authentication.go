@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/ratelimit"
 )
@@ -35,6 +36,7 @@ func (p *Provider) checkClientAuthentication(x *exchange) error {
 		}
 		if err == nil {
 			app = found
+			explain.Of(x.ctx).From(app.ID, false)
 			if app.Public() {
 				failures = nil // it has no secret that could be guessed
 			}
@@ -47,6 +49,7 @@ func (p *Provider) checkClientAuthentication(x *exchange) error {
 	}
 	err := errPresented
 	if err == nil && !proves(app, presented) {
+		explain.Of(x.ctx).Because(unproven(app, presented))
 		err = refuseClient("The application is unknown, is disabled, or did not prove itself by the method that it registered.")
 	}
 	if err != nil {
@@ -57,6 +60,7 @@ func (p *Provider) checkClientAuthentication(x *exchange) error {
 		return err
 	}
 	x.app, x.authenticated = app, !app.Public()
+	explain.Of(x.ctx).From(app.ID, x.authenticated)
 	return nil
 }
 
@@ -64,6 +68,20 @@ func (p *Provider) checkClientAuthentication(x *exchange) error {
 // when it is unknown.
 func proves(app *application.Application, presented presentation) bool {
 	return app != nil && !app.Disabled && presented.method == app.AuthMethod && (app.Public() || app.CheckSecret(presented.secret))
+}
+
+// unproven is why an application has not proved itself, for its operator: the
+// application itself is not told.
+func unproven(app *application.Application, presented presentation) string {
+	switch {
+	case app == nil:
+		return "The tenant has no application of that client_id."
+	case app.Disabled:
+		return "The application is disabled."
+	case presented.method != app.AuthMethod:
+		return "The application is registered for " + app.AuthMethod + " and came with " + presented.method + "."
+	}
+	return "The secret is not the application's."
 }
 
 // presentation is how an application says who it is.

@@ -45,7 +45,7 @@ func (p *Provider) endSession(w http.ResponseWriter, r *http.Request, t *tenant.
 		// It comes from another site, without cookies: re-enter by GET.
 		body, err := readForm(w, r)
 		if err != nil {
-			p.Interaction.Fault(w, r, t, "request", err.Error())
+			p.Interaction.Fault(w, r, t, "request", p.faultOf(r, err).description)
 			return
 		}
 		http.Redirect(w, r, t.URL("/end_session")+"?"+url.Values(body).Encode(), http.StatusSeeOther)

@@ -8,7 +8,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/sqldb"
 )
 
 // The error codes of RFC 6749 (sections 4.1.2.1 and 5.2), RFC 6750 (section
@@ -41,9 +43,17 @@ type fault struct {
 	description string        // says what happened and what to do; no quotes, no backslashes
 	challenge   string        // the scheme of WWW-Authenticate, "" for none
 	retry       time.Duration // when trying again makes sense, 0 where that is not said
+	named       id.Fault      // what the error is asked about by; "" for what is no error but an outcome
+	outcome     bool          // how a request ended that was in order: it has no name and is not kept
 }
 
 func (f *fault) Error() string { return f.code + ": " + f.description }
+
+// endedAs is how a request ended that was in order, as by a customer who did not
+// allow it.
+func endedAs(code, description string) *fault {
+	return &fault{status: http.StatusBadRequest, code: code, description: description, outcome: true}
+}
 
 func refuse(code, description string) *fault {
 	return &fault{status: http.StatusBadRequest, code: code, description: description}
@@ -77,23 +87,32 @@ func (p *Provider) writeError(w http.ResponseWriter, r *http.Request, err error)
 	if f.retry > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64((f.retry+time.Second-1)/time.Second), 10))
 	}
-	writeJSON(w, f.status, map[string]string{"error": f.code, "error_description": f.description})
+	body := map[string]string{"error": f.code, "error_description": f.description}
+	if f.named != "" {
+		body["error_id"] = string(f.named)
+	}
+	writeJSON(w, f.status, body)
 }
 
-// faultOf returns err as a fault of the protocol.
+// faultOf returns err as a fault of the protocol, which has a name by which
+// 'cardea explain' tells what stands behind it.
 func (p *Provider) faultOf(r *http.Request, err error) *fault {
 	var f *fault
 	if errors.As(err, &f) {
+		if !f.outcome {
+			f.named = explain.Met(r.Context(), p.Clock.Now(), p.Random, explain.Verdict{Status: f.status, Code: f.code, Reason: f.description})
+		}
 		return f
 	}
-	named := id.New[id.Fault](p.Clock.Now(), p.Random)
-	id.SetFault(r.Context(), named)
+	const sorry = "Something went wrong on our side and nothing was done. Try again; if it persists, quote "
+	named := explain.Met(r.Context(), p.Clock.Now(), p.Random, explain.Verdict{Status: http.StatusServiceUnavailable, Code: codeTemporarilyUnavailable,
+		Reason: "Something went wrong on our side and nothing was done.", Shed: sqldb.IsBusy(err)})
 	p.Logger.LogAttrs(r.Context(), slog.LevelError, "an OAuth endpoint failed",
 		slog.String("fault", string(named)), slog.String("path", r.URL.Path), slog.Any("error", err))
 	// RFC 7009, section 2.2.1: 503 tells that the request was not carried out
 	// and may be tried again; nothing was decided.
 	return &fault{status: http.StatusServiceUnavailable, code: codeTemporarilyUnavailable, retry: time.Second,
-		description: "Something went wrong on our side and nothing was done. Try again; if it persists, quote " + string(named) + "."}
+		description: sorry + string(named) + ".", named: named}
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
@@ -49,8 +50,10 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request, t *tenant.Tenan
 		p.writeError(w, r, refuse(codeInvalidGrant, "This service is closed."))
 		return
 	}
+	explain.Of(r.Context()).Uses(f.get("grant_type"))
 	given, err := grantTypes[f.get("grant_type")](p, x)
 	if err != nil {
+		explain.Of(r.Context()).Decided("the grant "+f.get("grant_type"), passed(atToken, "")...)
 		p.writeError(w, r, err)
 		return
 	}

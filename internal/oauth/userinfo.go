@@ -9,6 +9,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
@@ -25,6 +26,9 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request, t *tenant.Te
 	if err != nil {
 		p.writeError(w, r, err)
 		return
+	}
+	if token != nil {
+		explain.Of(r.Context()).About(id.Customer(token.subject))
 	}
 	if token == nil || token.lineage == "" {
 		p.writeError(w, r, refuseToken("The access token is not one of this issuer for a customer, or has expired."))

@@ -80,7 +80,7 @@ func TestSignInLeadsToTheAccount(t *testing.T) {
 	back := v.submit(page, "choose", "back").is(t, 200, "identify").says(t, `value="ana@example.com"`)
 	page = v.submit(back, "identifier", "ana@example.com").is(t, 200, "password")
 	v.submit(page, "password", password).goesTo(t, w.server.URL+"/account")
-	v.get("/account").is(t, 200, "account").says(t, "ana@example.com", "This device")
+	v.get("/account").is(t, 200, "account").says(t, "ana@example.com", "Signed in on 1 device")
 	v.get("/sign-in").goesTo(t, w.server.URL+"/account")
 	v.get("/sign-up").goesTo(t, w.server.URL+"/account")
 }

@@ -1,5 +1,5 @@
 // Package pages is the surface that customers see: the hosted pages of
-// journeys and a customer's own account page.
+// journeys and the pages of a customer's account.
 //
 // It parses a request once, asks the journey engine or a capability, and has
 // package view draw what came of it. It holds no rule and no SQL: which page
@@ -26,6 +26,7 @@ import (
 	"github.com/cardea-id/cardea/internal/browser"
 	"github.com/cardea-id/cardea/internal/clientip"
 	"github.com/cardea-id/cardea/internal/clock"
+	"github.com/cardea-id/cardea/internal/credential"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/journey"
@@ -52,6 +53,7 @@ type Options struct {
 	Directory    *customer.Directory
 	Sessions     *session.Sessions
 	Grants       *grant.Grants
+	Passwords    *credential.Passwords
 	Applications *application.Store
 	Views        *view.Views
 	Jar          browser.Jar
@@ -82,21 +84,20 @@ func New(o Options) *Pages { return &Pages{Options: o, looks: newLooks(o.Views)}
 
 // Routes lists what the pages answer.
 func (p *Pages) Routes() []route.Route {
-	return []route.Route{
+	return append([]route.Route{
 		{Method: "GET", Pattern: "/{$}", Handle: p.home},
 		{Method: "GET", Pattern: "/sign-in", Cookies: true, Handle: p.begin("sign-in")},
 		{Method: "GET", Pattern: "/sign-up", Cookies: true, Handle: p.begin("sign-up")},
 		{Method: "GET", Pattern: "/recover", Cookies: true, Handle: p.recover},
 		{Method: "GET", Pattern: "/not-me", Cookies: true, Handle: p.notMe},
+		{Method: "GET", Pattern: "/invitation", Cookies: true, Handle: p.invitation},
 		{Method: "POST", Pattern: journeyPath, Cookies: true, Form: true, Handle: p.answer},
-		{Method: "GET", Pattern: "/account", Cookies: true, Handle: p.account},
-		{Method: "POST", Pattern: "/account", Cookies: true, Form: true, Handle: p.changeAccount},
 		{Method: "GET", Pattern: "/operator", Handle: p.operator},
 		{Method: "POST", Pattern: "/operator", Cookies: true, Form: true, Handle: p.enrol},
 		{Method: "GET", Pattern: "/signed-out", Cookies: true, Handle: p.SignedOut},
 		{Method: "GET", Pattern: "/assets/{name}", Handle: p.asset},
 		{Method: "GET", Pattern: "/assets/brand/{name}", Handle: p.brandAsset},
-	}
+	}, p.portalRoutes()...)
 }
 
 // journeyPath is where the forms of journeys are posted.
@@ -144,11 +145,26 @@ func (p *Pages) notMe(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) 
 		p.broken(w, r, t, err)
 		return
 	}
+	p.Begin(w, r, t, journey.Start{Journey: "not-me", Return: journey.Return{Kind: returnRecovery}, Client: client, Link: linkOf(r)})
+}
+
+// invitation is what the link of an invitation opens. It changes nothing either.
+func (p *Pages) invitation(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
+	client, err := p.Client(w, r, t)
+	if err != nil {
+		p.broken(w, r, t, err)
+		return
+	}
+	p.Begin(w, r, t, journey.Start{Journey: "invitation", Return: journey.Return{Kind: returnAccount}, Client: client, Link: linkOf(r)})
+}
+
+// linkOf is what the link of a message carries.
+func linkOf(r *http.Request) string {
 	link := r.URL.Query().Get("link")
 	if len(link) > maxLink {
-		link = ""
+		return ""
 	}
-	p.Begin(w, r, t, journey.Start{Journey: "not-me", Return: journey.Return{Kind: returnRecovery}, Client: client, Link: link})
+	return link
 }
 
 // maxLink is the longest link that is read.

@@ -2,7 +2,6 @@ package pages
 
 import (
 	"cmp"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -45,6 +44,9 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 		out.back = s.typed != nil
 	}
 	if prompt, asks := s.Prompt.(step.DisownPrompt); asks && prompt.Dead {
+		out.status = http.StatusGone
+	}
+	if prompt, asks := s.Prompt.(step.InvitationPrompt); asks && prompt.Dead {
 		out.status = http.StatusGone
 	}
 	out.page.Notice = cmp.Or(out.page.Notice, s.notice)
@@ -92,13 +94,13 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 	switch prompt := s.Prompt.(type) {
 	case step.IdentifyPrompt:
 		keep("identifier", prompt.Value)
-		page.Data = view.Identify{Kinds: kindsOf(prompt.Kinds), Create: prompt.MayOpen}
+		page.Data = view.Identify{Kinds: kindsOf(prompt.Kinds, prompt.Phone), Create: prompt.MayOpen}
 	case step.RecoverPrompt:
 		keep("identifier", prompt.Value)
-		page.Data = view.Recover{Kinds: kindsOf(prompt.Kinds)}
+		page.Data = view.Recover{Kinds: kindsOf(prompt.Kinds, prompt.Phone)}
 	case step.CreateAccountPrompt:
 		keep("identifier", prompt.Value)
-		page.Data = view.CreateAccount{SignIn: true}
+		page.Data = view.CreateAccount{SignIn: true, Phone: prompt.Phone}
 	case step.PasswordPrompt:
 		if prompt.Stay {
 			page.Values["stay"] = "true"
@@ -106,9 +108,11 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		page.Data = view.Password{Identifier: prompt.Identifier, Stay: prompt.OfferStay, Code: true, Recover: true}
 	case step.CodePrompt:
 		page.Data = view.Code{Address: prompt.Address, SignUp: prompt.SignUp, Recovery: prompt.Recovery, Length: prompt.Digits, Resend: true, Back: true,
-			Password: !prompt.SignUp && !prompt.Recovery}
+			Password: !prompt.SignUp && !prompt.Recovery, Phone: prompt.Phone, Mailed: prompt.Mailed, Mail: prompt.MayMail, Text: prompt.MayText}
 		switch {
-		case s.typed.Get("choose") == "resend" && prompt.Sent && s.Limited == nil:
+		case prompt.NoTexts:
+			page.Notice = &view.Notice{Tone: view.Problem, Text: view.T("notice.no_texts")}
+		case slices.Contains([]string{"resend", "by_mail", "by_text"}, s.typed.Get("choose")) && prompt.Sent && s.Limited == nil:
 			page.Notice = &view.Notice{Tone: view.OK, Text: view.T("notice.code_sent")}
 		case !prompt.Sent:
 			page.Notice = &view.Notice{Tone: view.Info, Text: view.T("notice.code_expired")}
@@ -120,9 +124,9 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		page.Data = view.NewPassword{Identifier: prompt.Identifier, MinLength: prompt.MinLength, Skip: prompt.MaySkip, Recovery: prompt.Recovery}
 	case step.CollectPrompt:
 		for _, field := range prompt.Fields {
-			keep(field, prompt.Values[field])
+			keep(field.Name, "")
 		}
-		page.Data = view.Collect{Fields: fieldsOf(t, prompt.Fields)}
+		page.Data = view.Collect{Fields: fieldsOf(prompt.Fields)}
 	case step.TermsPrompt:
 		documents := make([]view.Document, 0, len(prompt.Documents))
 		for _, d := range prompt.Documents {
@@ -133,6 +137,10 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		page.Data = p.consentOf(s, prompt)
 	case step.DisownPrompt:
 		page.Data = view.Disown{Dead: prompt.Dead, RecoverURL: t.URL("/recover") + "?ui_locales=" + url.QueryEscape(s.lang)}
+	case step.KeepPrompt:
+		page.Data = view.Keep{Until: prompt.Until}
+	case step.InvitationPrompt:
+		page.Data = view.Invitation{Dead: prompt.Dead, Address: prompt.Address, SignInURL: p.signInURL(t, s.lang)}
 	case step.NoticePrompt:
 		message := view.Message{Body: view.T("message." + prompt.Text)}
 		if prompt.Text == "no_account" {
@@ -152,11 +160,15 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 
 // kindsOf are the kinds of address that a field takes. Identifiers of the
 // tenant's own look like user names.
-func kindsOf(declared []string) []string {
-	if len(declared) > 0 {
-		return []string{"email", "username"}
+func kindsOf(declared []string, phone bool) []string {
+	kinds := []string{"email"}
+	if phone {
+		kinds = append(kinds, "phone")
 	}
-	return []string{"email"}
+	if len(declared) > 0 {
+		kinds = append(kinds, "username")
+	}
+	return kinds
 }
 
 // describeLimit says what is paused, until when, and what works meanwhile.
@@ -181,6 +193,7 @@ func (p *Pages) describeLimit(s shown, page *view.Page) {
 	page.Errors, page.Notice = nil, nil
 	page.Data = view.Limited{
 		Until: limit.Until, Code: limit.What == budget.Password, Password: atCode && !code.SignUp, Back: limit.What != budget.Hash,
+		Mail: atCode && code.MayMail,
 	}
 }
 
@@ -205,41 +218,28 @@ func (p *Pages) consentOf(s shown, prompt step.ConsentPrompt) view.Consent {
 	return consent
 }
 
-// property is what a profile's schema says for whoever asks for it.
-type property struct {
-	Title       string `json:"title"`
-	Description string `json:"description"`
-	Format      string `json:"format"`
-	Enum        []any  `json:"enum"`
-	MaxLength   int    `json:"maxLength"`
-}
-
 // fieldsOf are the fields that ask for profile properties. The standard claims
 // have words of their own in every language; for a tenant's own properties its
 // schema speaks.
-func fieldsOf(t *tenant.Tenant, names []string) []view.Field {
-	var schema struct {
-		Properties map[string]json.RawMessage `json:"properties"`
-	}
-	_ = json.Unmarshal(t.Settings.Profile, &schema) // it was compiled; what cannot be read says nothing
-	fields := make([]view.Field, 0, len(names))
-	for _, name := range names {
-		var said property
-		_ = json.Unmarshal(schema.Properties[name], &said)
-		field := view.Field{Name: name, Required: true, MaxLength: said.MaxLength}
-		if !standard(name) {
-			field.Label, field.Why = view.Literal(said.Title), view.Literal(said.Description)
-			switch said.Format {
-			case "email", "date":
-				field.Type = said.Format
-			case "uri":
+func fieldsOf(attributes []tenant.Attribute) []view.Field {
+	fields := make([]view.Field, 0, len(attributes))
+	for _, a := range attributes {
+		field := view.Field{Name: a.Name, Required: a.Required, MaxLength: a.MaxLength}
+		if !standard(a.Top()) {
+			field.Label, field.Why = view.Literal(a.Title), view.Literal(a.Description)
+			switch {
+			case a.Type == "boolean":
+				field.Type = "checkbox"
+			case a.Type == "integer", a.Type == "number":
+				field.Type = "number"
+			case a.Format == "email", a.Format == "date":
+				field.Type = a.Format
+			case a.Format == "uri":
 				field.Type = "url"
 			}
 		}
-		for _, value := range said.Enum {
-			if text, ok := value.(string); ok {
-				field.Options = append(field.Options, view.Option{Value: text, Label: view.Literal(text)})
-			}
+		for _, value := range a.Options {
+			field.Options = append(field.Options, view.Option{Value: value, Label: view.Literal(value)})
 		}
 		fields = append(fields, field)
 	}

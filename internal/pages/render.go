@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/pages/view"
@@ -35,6 +36,8 @@ func (p *Pages) draw(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 		return
 	}
 	s.page.Look, s.page.Now = look, p.Clock.Now()
+	p.name(r, &s)
+	s.page.Appearance, _ = p.chosen(r, t)
 	var out bytes.Buffer
 	if err := p.Views.Render(&out, s.page); err != nil {
 		p.bare(w, r, err)
@@ -61,6 +64,25 @@ func (p *Pages) draw(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 		w.WriteHeader(s.status)
 	}
 	_, _ = w.Write(body)
+}
+
+// name gives the page of an error its id, by which 'cardea explain' tells what
+// stands behind it.
+func (p *Pages) name(r *http.Request, s *sheet) {
+	switch data := s.page.Data.(type) {
+	case view.Fault:
+		if data.ID == "" {
+			reason := "The request is not one that this page answers."
+			if data.Kind == view.FaultForged {
+				reason = "The form is none that this browser was given, or was opened too long ago."
+			}
+			data.ID = string(p.met(r, s.status, string(data.Kind), reason))
+		}
+		s.page.Data = data
+	case view.Busy:
+		data.ID = string(p.met(r, s.status, "busy", "There was too much to do."))
+		s.page.Data = data
+	}
 }
 
 // secure sets what bounds a page in a browser.
@@ -90,6 +112,7 @@ func (p *Pages) Fault(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, 
 			page: view.Page{Lang: p.language(r, t), Data: view.Fault{ID: quoted}}})
 		return
 	}
+	p.met(r, http.StatusBadRequest, kind, detail)
 	p.Logger.LogAttrs(r.Context(), slog.LevelInfo, "a request was refused on a page",
 		slog.String("tenant", string(t.ID)), slog.String("kind", kind), slog.String("detail", detail))
 	s := sheet{status: http.StatusBadRequest, page: view.Page{Lang: p.language(r, t)}}
@@ -138,7 +161,7 @@ func (p *Pages) broken(w http.ResponseWriter, r *http.Request, t *tenant.Tenant,
 		return
 	}
 	if errors.Is(err, application.ErrNotFound) {
-		p.Fault(w, r, t, string(view.FaultApplication), err.Error())
+		p.Fault(w, r, t, string(view.FaultApplication), "The application that the pages were for is not there any more.")
 		return
 	}
 	named := p.logged(r, err)
@@ -173,9 +196,14 @@ func (p *Pages) Limited(w http.ResponseWriter, r *http.Request, t *tenant.Tenant
 // busyWait is when trying again makes sense for whoever met a queue.
 const busyWait = 2 * time.Second
 
+// met gives the error that a page is about its id. Reason is a sentence of this
+// program.
+func (p *Pages) met(r *http.Request, status int, kind, reason string) id.Fault {
+	return explain.Met(r.Context(), p.Clock.Now(), p.Random, explain.Verdict{Status: status, Code: kind, Reason: reason, Shed: status == http.StatusServiceUnavailable})
+}
+
 func (p *Pages) logged(r *http.Request, err error) string {
-	named := id.New[id.Fault](p.Clock.Now(), p.Random)
-	id.SetFault(r.Context(), named)
+	named := p.met(r, http.StatusInternalServerError, "broken", "Something went wrong on our side.")
 	p.Logger.LogAttrs(r.Context(), slog.LevelError, "a page failed",
 		slog.String("fault", string(named)), slog.String("path", r.URL.Path), slog.Any("error", err))
 	return string(named)

@@ -27,7 +27,7 @@ func TestEverythingHasWords(t *testing.T) {
 	for _, code := range []string{"password_too_short", "password_too_long", "whatever"} {
 		keys = append(keys, wordsOf(journey.FieldError{Code: code, Params: map[string]any{"Min": 15, "Max": 99}}).Key)
 	}
-	for _, reason := range []string{"account_closed", "terms_declined", "sign_up_closed", "no_account"} {
+	for _, reason := range []string{"account_closed", "terms_declined", "sign_up_closed", "no_account", "stays_closed", "invitation_over"} {
 		key := reasonOf(reason).Key
 		if key == "" {
 			t.Errorf("the denial %q has no words", reason)
@@ -51,7 +51,7 @@ func TestEveryPromptHasAPage(t *testing.T) {
 	}
 	p := &Pages{Options: Options{Views: views}}
 	for _, prompt := range []journey.Prompt{
-		step.IdentifyPrompt{}, step.CreateAccountPrompt{}, step.RecoverPrompt{}, step.DisownPrompt{}, step.PasswordPrompt{}, step.CodePrompt{}, step.NewPasswordPrompt{},
+		step.IdentifyPrompt{}, step.CreateAccountPrompt{}, step.RecoverPrompt{}, step.DisownPrompt{}, step.KeepPrompt{}, step.InvitationPrompt{}, step.PasswordPrompt{}, step.CodePrompt{}, step.NewPasswordPrompt{},
 		step.TermsPrompt{}, step.ConsentPrompt{}, step.NoticePrompt{}, step.DenyPrompt{},
 	} {
 		page := view.Page{Values: map[string]string{}}

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/cardea-id/cardea/internal/clock"
-	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/explain"
 )
 
 // Writer answers failed requests. Its fields are set once, before use.
@@ -40,14 +40,14 @@ func (wr Writer) Write(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	instance := ""
 	if told.Status >= 500 && (!known || told.Err != nil) {
-		instance = wr.report(r, err)
+		instance = wr.report(r, told, err)
 	} else if told.Err != nil {
 		wr.Logger.DebugContext(r.Context(), "request refused", "code", told.Code, "route", r.Pattern, "cause", err)
 	}
 	body, encodeErr := told.document(instance)
 	if encodeErr != nil {
-		instance = wr.report(r, encodeErr)
 		told = internal(encodeErr)
+		instance = wr.report(r, told, encodeErr)
 		body, _ = told.document(instance) // strings and numbers always encode
 	}
 
@@ -68,9 +68,9 @@ func (wr Writer) Write(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // report logs err under a new fault identifier and returns the identifier.
-func (wr Writer) report(r *http.Request, err error) string {
-	fault := id.New[id.Fault](wr.Clock.Now(), wr.Random)
-	id.SetFault(r.Context(), fault)
+func (wr Writer) report(r *http.Request, told *Error, err error) string {
+	fault := explain.Met(r.Context(), wr.Clock.Now(), wr.Random,
+		explain.Verdict{Status: told.Status, Code: told.Code, Reason: told.Title + ".", Shed: told.Code == CodeBusy})
 	level := slog.LevelError
 	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
 		level = slog.LevelInfo // the client went away: nothing is broken here
@@ -104,7 +104,7 @@ func (wr Writer) Recover(next http.Handler) http.Handler {
 			}
 			err := fmt.Errorf("panic: %v\n%s", value, debug.Stack())
 			if tracked.begun {
-				wr.report(r, err)
+				wr.report(r, internal(err), err)
 				panic(http.ErrAbortHandler)
 			}
 			wr.Write(w, r, err)

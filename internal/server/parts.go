@@ -25,6 +25,7 @@ import (
 	"github.com/cardea-id/cardea/internal/credential"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/idempotency"
@@ -35,6 +36,7 @@ import (
 	"github.com/cardea-id/cardea/internal/notify"
 	"github.com/cardea-id/cardea/internal/oauth"
 	"github.com/cardea-id/cardea/internal/operator"
+	"github.com/cardea-id/cardea/internal/outgoing"
 	"github.com/cardea-id/cardea/internal/pages"
 	"github.com/cardea-id/cardea/internal/pages/view"
 	"github.com/cardea-id/cardea/internal/problem"
@@ -74,6 +76,7 @@ type Server struct {
 	Log          *event.Log
 	Watch        *configversion.Watch
 	Budgets      *budget.Budgets
+	Explanations *explain.Journal
 	Tenants      *tenant.Store
 	SigningKeys  *signingkey.Keys
 	Applications *application.Store
@@ -90,6 +93,7 @@ type Server struct {
 	Words        *notify.Words     // of messages
 	Inbox        *notify.Inbox     // nil but in development
 	Outbox       *notify.Outbox
+	Asking       *outgoing.Client // whom the program itself asks over HTTP
 	Journeys     *journey.Engine
 	Pages        *pages.Pages
 	OAuth        *oauth.Provider
@@ -128,7 +132,7 @@ func Migrations() []sqldb.MigrationSet {
 		keyring.Migrations(), event.Migrations(), configversion.Migrations(), budget.Migrations(),
 		tenant.Migrations(), signingkey.Migrations(), application.Migrations(), customer.Migrations(),
 		credential.Migrations(), challenge.Migrations(), session.Migrations(), grant.Migrations(),
-		consent.Migrations(), notify.Migrations(), journey.Migrations(), operator.Migrations(), idempotency.Migrations(),
+		consent.Migrations(), notify.Migrations(), journey.Migrations(), explain.Migrations(), operator.Migrations(), idempotency.Migrations(),
 	}
 }
 
@@ -205,6 +209,10 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	}
 	s.Watch = configversion.New(s.DB, env.Clock, env.Logger)
 	s.Budgets = budget.New(s.DB, env.Clock)
+	s.Asking = outgoing.New(outgoing.Options{Allow: env.Config.Outgoing.AllowNetworks})
+	if s.Explanations, err = explain.New(s.DB, env.Clock); err != nil {
+		return nil, err
+	}
 
 	// Configuration.
 	views, err := view.New()
@@ -215,7 +223,8 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		return nil, err
 	}
 	s.Tenants = tenant.NewStore(tenant.Options{DB: s.DB, Watch: s.Watch, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random,
-		CheckBrand: func(t *tenant.Tenant) error { return checkBrand(views, s.Words, t) }})
+		CheckBrand:       func(t *tenant.Tenant) error { return checkBrand(views, s.Words, t) },
+		LifecycleChanged: func(tx *sqldb.Tx, t id.Tenant) error { return s.Directory.SetDates(tx, t) }})
 	s.SigningKeys = signingkey.New(signingkey.Options{DB: s.DB, Ring: s.Ring, Watch: s.Watch, Log: s.Log, Clock: env.Clock, Random: env.Random})
 	s.Applications = application.NewStore(application.Options{DB: s.DB, Watch: s.Watch, Log: s.Log, Clock: env.Clock, Random: env.Random,
 		Development: env.Development,
@@ -225,7 +234,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 
 	// Capabilities.
 	s.Directory = customer.New(customer.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random,
-		Erasers: s.erasers()})
+		Tenant: s.Tenants.ByID, Shut: s.shut, Notice: s.lifecycleNotice, Seen: s.lastSeen, Erasers: s.erasers()})
 	if s.Hasher, err = credential.NewHasher(credential.HasherOptions{Concurrency: env.Config.Hashing.MaxConcurrent,
 		MemoryKiB: env.Config.Hashing.MemoryLimitMiB * 1024, Queue: env.Config.Hashing.QueueLength, Clock: env.Clock, Random: env.Random}); err != nil {
 		return nil, err
@@ -239,8 +248,9 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	s.Passwords = credential.NewPasswords(s.DB, s.Log, env.Random)
 	s.Challenges = challenge.New(challenge.Options{DB: s.DB, Ring: s.Ring, Clock: env.Clock, Random: env.Random})
 	s.Sessions = session.New(session.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random,
-		Customer: s.holder, Ended: s.sessionsEnded})
-	s.Grants = grant.New(grant.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random, Presence: s.presence, Persists: s.Sessions.Persists})
+		Customer: s.holder, Ended: s.sessionsEnded, Seen: s.Directory.NoteSeen})
+	s.Grants = grant.New(grant.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random, Presence: s.presence, Persists: s.Sessions.Persists,
+		Seen: s.Directory.NoteSeen})
 	s.Consents = consent.New(consent.Options{DB: s.DB, Log: s.Log})
 	s.Once = &idempotency.Keys{DB: s.DB, Ring: s.Ring, Clock: env.Clock}
 	s.Operators = operator.New(operator.Options{DB: s.DB, Log: s.Log, Clock: env.Clock, Random: env.Random})
@@ -272,7 +282,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	jar := browser.Jar{Insecure: env.Development}
 	resume := map[string]func(http.ResponseWriter, *http.Request, *tenant.Tenant, *journey.Finished){}
 	s.Pages = pages.New(pages.Options{Engine: s.Journeys, Directory: s.Directory, Sessions: s.Sessions, Grants: s.Grants,
-		Applications: s.Applications, Views: views, Jar: jar, Resolver: s.resolver, DB: s.DB, Ring: s.Ring,
+		Passwords: s.Passwords, Applications: s.Applications, Views: views, Jar: jar, Resolver: s.resolver, DB: s.DB, Ring: s.Ring,
 		Clock: env.Clock, Random: env.Random, Logger: env.Logger, Resume: resume, BrandAsset: s.Tenants.BrandAsset, Enrolment: enrolment{s}})
 	s.OAuth = oauth.New(oauth.Options{DB: s.DB, Ring: s.Ring, Applications: s.Applications, Directory: s.Directory, Sessions: s.Sessions,
 		Grants: s.Grants, SigningKeys: s.SigningKeys, Interaction: interaction{s.Pages}, Jar: jar, Resolver: s.resolver,
@@ -324,35 +334,6 @@ func (s *Server) openStores(ctx context.Context) error {
 	return nil
 }
 
-// openOutbox chooses how messages leave: into the inbox in development, else
-// by SMTP, else not at all, which every message then says when it is given up.
-func (s *Server) openOutbox() error {
-	var err error
-	var transport notify.Transport = unconfigured{}
-	smtp := s.Config.SMTP
-	switch {
-	case s.Development:
-		s.Inbox = notify.NewInbox(s.DB)
-		transport = s.Inbox
-	case smtp.Host != "":
-		transport, err = notify.NewSMTP(notify.SMTPOptions{Host: smtp.Host, Port: smtp.Port, TLS: notify.TLSPolicy(smtp.TLS),
-			Username: smtp.User, Password: smtp.Password.Reveal()})
-		if err != nil {
-			return fmt.Errorf("smtp: %w", err)
-		}
-	}
-	s.Outbox, err = notify.New(notify.Options{DB: s.DB, Ring: s.Ring, Brands: s.mailBrand, Transport: transport, Words: s.Words,
-		Random: s.Random, Logger: s.Logger})
-	return err
-}
-
-// unconfigured refuses messages of an installation that cannot send any.
-type unconfigured struct{}
-
-func (unconfigured) Send(context.Context, notify.Mail) error {
-	return &notify.PermanentError{Reason: "smtp.host is not set"}
-}
-
 // erasers are what each capability deletes of a customer who is erased.
 func (s *Server) erasers() []func(*sqldb.Tx, id.Tenant, id.Customer) error {
 	return []func(*sqldb.Tx, id.Tenant, id.Customer) error{
@@ -364,6 +345,7 @@ func (s *Server) erasers() []func(*sqldb.Tx, id.Tenant, id.Customer) error {
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Operators.EraseCustomer(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Budgets.Clear(tx, t, c) },
 		journey.EraseCustomer,
+		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Explanations.Erase(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Log.Forget(tx, t, c) },
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/ratelimit"
 	"github.com/cardea-id/cardea/internal/route"
@@ -39,7 +40,7 @@ func (s *Server) Handler() http.Handler {
 			handler = crossOrigin.Handler(handler)
 		}
 		pattern := strings.TrimSpace(mounted.Method + " " + mounted.Pattern)
-		tenants.Handle(pattern, s.metrics.observe(pattern, handler))
+		tenants.Handle(pattern, s.metrics.observe(pattern, at(pattern, handler)))
 	}
 	tenants.Handle("/", s.metrics.observe("other", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.Pages.NotFound(w, r, tenantOf(r.Context()))
@@ -59,6 +60,14 @@ func (s *Server) Handler() http.Handler {
 	root.Handle(adminPath, s.metrics.observe(adminPath, s.adminHandler(s.byHost(tenants))))
 	root.Handle("/", s.byHost(tenants))
 	return s.outermost(root)
+}
+
+// at notes which door a request came to, for whoever is asked about its error.
+func at(door string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		explain.Of(r.Context()).At(door, tenantOf(r.Context()).ID)
+		next.ServeHTTP(w, r)
+	})
 }
 
 // limited takes so many requests of one network; one more is told until when
@@ -134,7 +143,8 @@ func (s *Server) outermost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		request := id.New[id.Request](s.Clock.Now(), s.Random)
-		r = r.WithContext(id.WithRequest(r.Context(), request))
+		ctx, trail := explain.With(id.WithRequest(r.Context(), request))
+		r = r.WithContext(ctx)
 		h := w.Header()
 		h.Set("X-Request-Id", string(request))
 		maps.Copy(h, fixed)
@@ -142,6 +152,11 @@ func (s *Server) outermost(next http.Handler) http.Handler {
 			r.Body = http.MaxBytesReader(w, r.Body, s.Config.Limits.MaxBodyBytes)
 		}
 		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
+		defer func() { // also where the answer is cut off
+			if trail.Fault() != "" {
+				s.Explanations.Note(trail, ratelimit.AddressKey(s.resolver.Client(r).IP))
+			}
+		}()
 		recovered.ServeHTTP(recorder, r)
 		level, more := slog.LevelDebug, slog.Attr{}
 		switch {

@@ -37,10 +37,12 @@ func (s *Server) tasks() []task {
 		{"watch the configuration", func(ctx context.Context) error { s.Watch.Run(ctx); return nil }},
 		{"order the events", s.Log.Run},
 		{"send messages", s.Outbox.Run},
+		{"keep what stands behind errors", s.Explanations.Run},
 		{"learn of keys", s.every(time.Second, s.Ring.Poll)},
 		{"advance signing keys", s.every(30*time.Second, s.SigningKeys.Advance)},
 		{"rewrap keys", s.every(time.Minute, s.rewrap)},
 		{"replace look-up keys", s.every(5*time.Second, s.Directory.AdvanceLookups)},
+		{"follow the rules of the life of accounts", s.every(15*time.Second, s.Directory.Advance)},
 		{"finish erasures", s.every(time.Minute, s.erasureFinisher())},
 		{"delete what has expired", s.every(sweepEvery, s.sweep)},
 		{"prepare the event log", s.every(24*time.Hour, s.Log.Maintain)},
@@ -133,7 +135,7 @@ func (s *Server) deleteOldEvents(ctx context.Context) error {
 // sweep deletes what has expired, in small batches so that nobody waits.
 func (s *Server) sweep(ctx context.Context) error {
 	sweeps := []func(context.Context, int) (int, error){
-		s.Budgets.Sweep, s.Challenges.Sweep, s.Challenges.SweepLinks, s.Sessions.Sweep, s.Grants.Sweep, s.Directory.SealReasons, s.Once.Sweep,
+		s.Budgets.Sweep, s.Challenges.Sweep, s.Challenges.SweepLinks, s.Sessions.Sweep, s.Grants.Sweep, s.Directory.SealReasons, s.Explanations.Sweep, s.Once.Sweep,
 		func(ctx context.Context, limit int) (int, error) {
 			n, err := s.Journeys.Sweep(ctx, limit)
 			return int(n), err

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/sqldb/dbtest"
@@ -167,4 +168,41 @@ func TestStatementsSurviveMigrationsByOthers(t *testing.T) {
 		use()
 		use()
 	})
+}
+
+// A migration that has one table and waits for another gives way to a
+// transaction that has this one and wants that one.
+func TestMigrationGivesWay(t *testing.T) {
+	db := dbtest.Open(t, sqldb.Postgres, nil)
+	tables := set("one", "001_a.sql", makeA, "002_b.sql", makeB)
+	if err := db.Migrate(t.Context(), tables); err != nil {
+		t.Fatal(err)
+	}
+	inside, runs, done := make(chan struct{}), 0, make(chan error, 1)
+	go func() {
+		done <- db.Write(t.Context(), func(tx *sqldb.Tx) error {
+			runs++
+			if _, err := tx.Exec("INSERT INTO b (n) VALUES (1)"); err != nil {
+				return err
+			}
+			if runs == 1 {
+				close(inside)
+				time.Sleep(100 * time.Millisecond) // the migration has a, and waits for b
+			}
+			_, err := tx.Exec("INSERT INTO a (n) VALUES (1)")
+			return err
+		})
+	}()
+	<-inside
+	other := dbtest.OpenSecond(t, db)
+	err := other.Migrate(t.Context(), set("two", "001_wide.sql", "ALTER TABLE a ADD COLUMN late TEXT NOT NULL DEFAULT ''; ALTER TABLE b ADD COLUMN late TEXT NOT NULL DEFAULT '';"))
+	if err != nil {
+		t.Errorf("the migration: %v", err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("the transaction: %v", err)
+	}
+	if n := count(t, db, "b"); n != 1 {
+		t.Errorf("%d rows", n)
+	}
 }

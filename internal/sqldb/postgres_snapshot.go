@@ -108,17 +108,20 @@ func (b *postgresBackend) backupTo(context.Context, string) error {
 const migrationLock = 0x63617264_65610001
 
 // migrationWait is how long a migration waits for a table that is in use
-// before it lets the statements queued behind it go on, and tries again.
+// before it lets the statements queued behind it go on, and tries again. It is
+// shorter than PostgreSQL waits before it looks for a deadlock (a second): where
+// a migration has one table and wants another that somebody holds who wants the
+// first, it is the migration that steps back.
 const (
-	migrationWait  = 3 * time.Second
-	migrationTries = 40
+	migrationWait  = 700 * time.Millisecond
+	migrationTries = 150
 )
 
 func (b *postgresBackend) migrate(ctx context.Context, plan []migration) error {
 	for tries := 0; ; {
 		more, err := b.migrateNext(ctx, plan)
 		var fault *pgconn.PgError
-		if errors.As(err, &fault) && fault.Code == "55P03" && tries < migrationTries {
+		if errors.As(err, &fault) && (fault.Code == "55P03" || fault.Code == "40P01") && tries < migrationTries { // lock timeout, deadlock
 			tries++
 			b.logger.Info("a migration waits for a table that is in use", "error", err)
 			if err := pause(ctx, 6); err != nil {

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -24,7 +25,10 @@ type Options struct {
 	Folder   string // made if it is not there
 	Database string // URL; "" for SQLite in the folder
 	KeyStore string // URL; "" for SQLite in the folder
+	RootKey  string // file; "" has one made in the folder
 	MailPort int    // where mail is taken on loopback
+	// Settings go before the ones that an installation gets otherwise.
+	Settings map[string]any
 	Env      []string
 	// Begin starts a process; nil for (*exec.Cmd).Start. It may say on which
 	// processor it runs.
@@ -56,13 +60,15 @@ func New(ctx context.Context, o Options) (*Program, error) {
 		return nil, err
 	}
 	p := &Program{Options: o, Origin: fmt.Sprintf("http://127.0.0.1:%d", port), config: filepath.Join(o.Folder, "cardea.yaml")}
-	key := filepath.Join(o.Folder, "root.key")
-	if out, err := exec.CommandContext(ctx, o.Binary, "keys", "root", "generate", "--out", key).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("make the root key: %w\n%s", err, out)
+	if p.RootKey == "" {
+		p.RootKey = filepath.Join(o.Folder, "root.key")
+		if out, err := exec.CommandContext(ctx, o.Binary, "keys", "root", "generate", "--out", p.RootKey).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("make the root key: %w\n%s", err, out)
+		}
 	}
 	settings := map[string]any{
 		"listen": strings.TrimPrefix(p.Origin, "http://"), "base_url": p.Origin, "data_dir": o.Folder, "drain_delay": "0s",
-		"root_key": map[string]any{"file": key}, "log": map[string]any{"level": "warn", "format": "text"},
+		"root_key": map[string]any{"file": p.RootKey}, "log": map[string]any{"level": "warn", "format": "text"},
 		// All load comes from one address: the limits count and refuse nobody.
 		"rate_limit": map[string]any{"forms_per_second": 100_000, "forms_burst": 1_000_000, "failures_per_second": 100_000, "failures_burst": 1_000_000},
 		"smtp":       map[string]any{"host": "127.0.0.1", "port": o.MailPort, "tls": "none", "from": "Cardea <no-reply@example.com>"},
@@ -71,6 +77,7 @@ func New(ctx context.Context, o Options) (*Program, error) {
 		settings["database"] = map[string]any{"url": o.Database}
 		settings["key_store"] = map[string]any{"url": o.KeyStore}
 	}
+	maps.Copy(settings, o.Settings)
 	text, err := json.Marshal(settings) // JSON is YAML
 	if err != nil {
 		return nil, err
@@ -86,6 +93,9 @@ func freePort() (int, error) {
 	address, _ := listener.Addr().(*net.TCPAddr)
 	return address.Port, listener.Close()
 }
+
+// Configuration is the installation's file.
+func (p *Program) Configuration() string { return p.config }
 
 // PID is the running process's.
 func (p *Program) PID() int { return p.process.Process.Pid }

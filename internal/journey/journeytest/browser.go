@@ -22,6 +22,7 @@ type Browser struct {
 	Again       bool
 	Link        string
 	Return      journey.Return
+	Address     string // that it submits from; "" for one of its own
 
 	View     *journey.View     // what is shown, nil once the journey has finished
 	Finished *journey.Finished // how the journey ended
@@ -36,8 +37,12 @@ func (w *World) Browser() *Browser {
 // Client is what a surface knows of the browser.
 func (b *Browser) Client(t TB) journey.Client {
 	t.Helper()
+	address := b.Address
+	if address == "" {
+		address = "192.0.2.7"
+	}
 	client := journey.Client{
-		Address: netip.MustParseAddr("192.0.2.7"), UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+		Address: netip.MustParseAddr(address), UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
 		Language: "en", Binding: b.Binding, Device: b.Device,
 	}
 	if b.Session != "" {

@@ -219,6 +219,7 @@ func (nowhere) Send(context.Context, notify.Mail) error { return errors.New("not
 // Letter is a message that waits in the outbox.
 type Letter struct {
 	To   string
+	By   string `json:"by"`
 	Lang string
 	Data notify.Data
 }
@@ -294,6 +295,38 @@ func (w *World) Link(t TB, to string) string {
 	}
 	_, link, _ := strings.Cut(letters[len(letters)-1].Data.Link, "?link=")
 	return link
+}
+
+// Invite invites somebody at an address, in place of whoever was invited at it
+// before, and returns the link of the invitation.
+func (w *World) Invite(t TB, address string) string {
+	t.Helper()
+	fatal := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := Address(t, address)
+	keys, err := w.Ring.Tenant(t.Context(), w.Tenant.ID)
+	fatal(err)
+	before, invited, err := w.Directory.Invited(t.Context(), w.Tenant.ID, keys, n)
+	fatal(err)
+	if invited {
+		fatal(w.Directory.Erase(t.Context(), w.Tenant.ID, before, "test"))
+	}
+	who := id.New[id.Customer](w.Fake.Now(), rand.Reader)
+	key, err := w.Ring.CreateCustomer(t.Context(), w.Tenant.ID, who)
+	fatal(err)
+	link, sealed, err := w.Challenges.NewLink(keys, challenge.Link{Tenant: w.Tenant.ID, Customer: who, Purpose: step.InvitationPurpose,
+		Address: n.Key, Expires: w.Fake.Now().Add(24 * time.Hour)})
+	fatal(err)
+	fatal(w.DB.Write(t.Context(), func(tx *sqldb.Tx) error {
+		w.Challenges.IssueLink(tx, link)
+		return w.Directory.Create(tx, keys, key, customer.NewCustomer{Tenant: w.Tenant.ID, Customer: who, Invite: true,
+			Identifiers: []customer.NewIdentifier{{Normalised: n}}, Lifecycle: w.Tenant.Settings.Lifecycle, Actor: "test"})
+	}))
+	return sealed
 }
 
 // Address reads an e-mail address.

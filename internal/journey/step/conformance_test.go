@@ -17,6 +17,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/budget"
+	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/journey"
@@ -37,6 +38,7 @@ const (
 	wrong    = "a bicycle that nobody rides"
 	v        = "v@example.com"
 	fresh    = "fresh@example.com"
+	guest    = "guest@example.com"
 )
 
 // values are the fields of a form, where "code of x" is the code that was last
@@ -150,6 +152,26 @@ var kinds = map[string]held{
 		},
 		right: []string{"decision", "secure"}, outcome: "disowned",
 		wrong: [][]string{{"decision", "perhaps"}, {"decision", ""}, {"password", password}},
+	},
+	"keep": {
+		reach: func(t *testing.T, w *world) *browser {
+			if err := w.Directory.SetStatus(t.Context(), w.Tenant.ID, w.Find(t, v), customer.Closed, "", "v"); err != nil {
+				t.Fatal(err)
+			}
+			return signIn(t, w, v).Send(t, "password", password)
+		},
+		right: []string{"decision", "keep"}, outcome: "kept", ends: true, rest: [][]string{{"decision", "allow"}, {"given_name", "Ana"}},
+		wrong: [][]string{{"decision", "perhaps"}, {"decision", ""}, {"password", password}}, proofs: true,
+	},
+	"invitation": {
+		reach: func(t *testing.T, w *world) *browser {
+			b := w.Browser()
+			b.Link = w.Invite(t, guest)
+			return b.Begin(t, "invitation")
+		},
+		right: []string{"decision", "accept"}, outcome: "accepted", ends: true,
+		rest:  [][]string{{"choose", "skip"}, {"given_name", "Ana"}, {"decision", "allow"}},
+		wrong: [][]string{{"decision", "perhaps"}, {"decision", ""}, {"new_password", password}},
 	},
 	"notice": {
 		reach: func(t *testing.T, w *world) *browser { return w.Browser().Begin(t, "notice") },
@@ -542,7 +564,8 @@ func TestFinishedStatesEndNothing(t *testing.T) {
 			if before.Finished != nil {
 				t.Errorf("%s: the journey ends twice: %+v", name, before.Finished)
 			}
-			if !errors.Is(before.Err, journey.ErrFinished) && before.Fault() != "code_expired" && !errors.Is(before.Err, journey.ErrCrossed) {
+			dead := before.Finished == nil && before.Err == nil && before.View.Prompt == journey.Prompt(step.InvitationPrompt{Dead: true})
+			if !dead && !errors.Is(before.Err, journey.ErrFinished) && before.Fault() != "code_expired" && !errors.Is(before.Err, journey.ErrCrossed) {
 				t.Errorf("%s: the second time the journey is at %s with %s, %v", name, before.At(), before.Fault(), before.Err)
 			}
 			for _, table := range []string{"customer", "session", "credential_password", "customer_grant", "terms_acceptance"} {
@@ -565,7 +588,7 @@ func reach(t *testing.T, w *world, name string) *browser {
 // everything.
 func clean(t *testing.T, w *world) {
 	t.Helper()
-	for _, address := range []string{fresh, v} {
+	for _, address := range []string{fresh, v, guest} {
 		if who := w.Find(t, address); who != "" {
 			if err := w.Directory.Erase(t.Context(), w.Tenant.ID, who, "system"); err != nil {
 				t.Fatal(err)

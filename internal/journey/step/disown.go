@@ -34,8 +34,12 @@ func (Disown) Check(c journey.Config) error                     { return c.Only(
 func (Disown) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
 
 func (d Disown) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, error) {
-	_, good, err := d.Challenges.ReadLink(ctx, run.Keys, run.Tenant.ID, disownPurpose, run.State.Link)
-	return DisownPrompt{Dead: !good}, err
+	link, good, err := d.Challenges.ReadLink(ctx, run.Keys, run.Tenant.ID, disownPurpose, run.State.Link)
+	if err != nil || !good {
+		return DisownPrompt{Dead: true}, err
+	}
+	state, err := d.Directory.State(ctx, run.Tenant.ID, link.Customer)
+	return DisownPrompt{Dead: state.Status.At(customer.NotMe) != customer.Opens}, err
 }
 
 func (Disown) Answer(_ context.Context, _ *journey.Run, answer journey.Answer) (journey.Result, error) {
@@ -81,8 +85,12 @@ func (f Finish) disowned(ctx context.Context, run *journey.Run) (*journey.Finish
 		if err := journey.Mark(tx, run); err != nil {
 			return err
 		}
-		if _, err := f.Directory.Hold(tx, run.Tenant.ID, who.ID); err != nil {
+		state, err := f.Directory.Hold(tx, run.Tenant.ID, who.ID)
+		if err != nil {
 			return err
+		}
+		if state.Status.At(customer.NotMe) != customer.Opens {
+			return errSpent
 		}
 		spent, err := f.Challenges.SpendLink(tx, link)
 		if err != nil {

@@ -74,7 +74,7 @@ func (f Finish) consented(ctx context.Context, run *journey.Run) (*journey.Finis
 		if err != nil {
 			return err
 		}
-		if !state.Status.MaySignIn() || state.Epoch != run.State.Epoch {
+		if state.Status.At(customer.Cookie) != customer.Opens || state.Epoch != run.State.Epoch {
 			return errRefused
 		}
 		_, err = f.Grants.Allow(tx, grant.Allowance{
@@ -123,6 +123,14 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		return nil, journey.Result{}, fmt.Errorf("the customer's key: %w", err)
 	}
 
+	joins, good, err := f.prepareJoining(ctx, run)
+	if err != nil {
+		return nil, journey.Result{}, err
+	}
+	if !good {
+		return nil, journey.To("refused"), nil
+	}
+
 	finished := &journey.Finished{Outcome: "authenticated", Customer: who, Created: created}
 	var secret session.Secret
 	var epoch int64
@@ -139,16 +147,24 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		if err != nil {
 			return err
 		}
-		if !state.Status.MaySignIn() || (!created && state.Epoch != s.Epoch) {
+		if !created && state.Epoch != s.Epoch {
 			return errRefused
 		}
-		epoch = state.Epoch
 		if err := f.spend(tx, run); err != nil {
 			return err
 		}
 		if err := f.keep(tx, run, key, who, before); err != nil {
 			return err
 		}
+		if !created {
+			if err := f.admit(tx, run, key, state, joins); err != nil {
+				return err
+			}
+			if state, err = f.Directory.Hold(tx, run.Tenant.ID, who); err != nil {
+				return err
+			}
+		}
+		epoch = state.Epoch
 		finished.Session, secret, err = f.begin(tx, run, key, who, epoch)
 		return err
 	})
@@ -196,7 +212,7 @@ func (f Finish) afterTaken(ctx context.Context, run *journey.Run) (*journey.Fini
 	if err != nil {
 		return nil, journey.Result{}, err
 	}
-	s.Customer, s.Epoch, s.PasswordHash, s.Profile = holder, state.Epoch, "", nil
+	s.Customer, s.Epoch, s.PasswordHash, s.Profile, s.Joins = holder, state.Epoch, "", nil, ""
 	if run.Device, err = f.Device(ctx, run.Tenant.ID, holder, run.Client.Device); err != nil {
 		return nil, journey.Result{}, err
 	}
@@ -214,7 +230,7 @@ func (f Finish) create(tx *sqldb.Tx, run *journey.Run, key *keyring.Customer) er
 	}
 	err := f.Directory.Create(tx, run.Keys, key, customer.NewCustomer{
 		Tenant: run.Tenant.ID, Customer: s.Minted, Profile: s.Profile,
-		Identifiers: []customer.NewIdentifier{{Normalised: *s.Subject, Verified: true}},
+		Identifiers: []customer.NewIdentifier{{Normalised: *s.Subject, Verified: true}}, Lifecycle: run.Tenant.Settings.Lifecycle,
 	})
 	if err != nil {
 		return err
@@ -240,6 +256,9 @@ func (f Finish) spend(tx *sqldb.Tx, run *journey.Run) error {
 			if !spent {
 				return journey.ErrFinished
 			}
+		}
+		if proof.Budget == "" { // a link's: nothing was guessed
+			continue
 		}
 		if err := f.Budgets.Settle(tx, run.Tenant.ID, proof.Budget, journey.Subject(run)); err != nil {
 			return err

@@ -14,8 +14,10 @@ import (
 )
 
 // Password asks for the password of whoever was named. An address without an
-// account, an account without a password and one that is closed are answered
-// as a wrong password is, in the same time.
+// account, an account without a password and one that is locked are answered
+// as a wrong password is, in the same time. The right password of a dormant
+// account leads to a mailed code, that of a closed one to the question whether
+// it is to be kept.
 type Password struct{ Capabilities }
 
 // PasswordPrompt asks for a password.
@@ -27,7 +29,7 @@ type PasswordPrompt struct {
 
 func (PasswordPrompt) Kind() string { return "password" }
 
-func (Password) Outcomes() []string           { return []string{"correct", "code", "recover", "back"} }
+func (Password) Outcomes() []string           { return []string{"correct", "closed", "code", "recover", "back"} }
 func (Password) Check(c journey.Config) error { return c.Only() }
 
 func (Password) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, error) {
@@ -92,7 +94,8 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 	if err != nil {
 		return journey.Result{}, err
 	}
-	if !state.Status.MaySignIn() {
+	passage := state.Status.At(customer.Password)
+	if passage != customer.Opens && passage != customer.AlsoCode && (passage != customer.Asks || !state.Keepable(run.Now)) {
 		run.State.Proofs, run.State.Epoch = nil, 0
 		return wrong, nil
 	}
@@ -100,6 +103,12 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 		if err := p.rehash(ctx, run, key, stored, asker, typed); err != nil {
 			return journey.Result{}, err
 		}
+	}
+	switch passage {
+	case customer.AlsoCode:
+		return journey.To("code"), nil
+	case customer.Asks:
+		return journey.To("closed"), nil
 	}
 	return journey.To("correct"), nil
 }

@@ -62,6 +62,14 @@ func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finis
 		told = nil
 	}
 
+	joins, good, err := f.prepareJoining(ctx, run)
+	if err != nil {
+		return nil, journey.Result{}, err
+	}
+	if !good {
+		return nil, journey.To("refused"), nil
+	}
+
 	finished := &journey.Finished{Outcome: "authenticated", Customer: who, Recovered: true}
 	var secret session.Secret
 	var epoch int64
@@ -73,7 +81,7 @@ func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finis
 		if err != nil {
 			return err
 		}
-		if !state.Status.MaySignIn() || state.Epoch != s.Epoch {
+		if state.Epoch != s.Epoch {
 			return errRefused
 		}
 		if err := f.spend(tx, run); err != nil {
@@ -86,14 +94,17 @@ func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finis
 		if err != nil {
 			return err
 		}
-		if epoch, err = f.Directory.RaiseEpoch(tx, run.Tenant.ID, who); err != nil {
-			return err
-		}
 		if err := f.keep(tx, run, key, who, told); err != nil {
 			return err
 		}
+		if err := f.admit(tx, run, key, state, joins); err != nil {
+			return err
+		}
+		if epoch, err = f.Directory.RaiseEpoch(tx, run.Tenant.ID, who); err != nil {
+			return err
+		}
 		if err := f.Log.Append(tx, event.Event{Tenant: run.Tenant.ID, Customer: who, Type: "customer.password.recovered", Actor: string(who),
-			Data: map[string]any{"method": "otp", "sessions_ended": ended}, Personal: agentOf(run), Sealer: key}); err != nil {
+			Data: map[string]any{"method": methodOf(s), "sessions_ended": ended}, Personal: agentOf(run), Sealer: key}); err != nil {
 			return err
 		}
 		if err := f.tell(tx, notices, links); err != nil {
@@ -131,18 +142,32 @@ func agentOf(run *journey.Run) session.Agent {
 	return session.ParseAgent(run.Client.UserAgent, run.Client.Hints, run.Client.Address.String())
 }
 
+// methodOf is how a recovery was proved.
+func methodOf(s *journey.State) string {
+	for _, proof := range s.Proofs {
+		if proof.Purpose == recoveryPurpose {
+			return proof.Method
+		}
+	}
+	return ""
+}
+
 // notices are the messages that tell a customer, at every e-mail address that
 // he has proved, what has been done with his account, when, where and in which
-// browser.
+// browser. Who has none is told at every phone number that he has proved.
 func (c Capabilities) notices(run *journey.Run, who *customer.Customer, key *keyring.Customer, template notify.Template) ([]notify.Message, error) {
 	agent := agentOf(run)
 	data := notify.Data{Browser: agent.Browser, System: agent.OS, Network: agent.IP, At: run.Now}
 	if run.Application != nil {
 		data.Application = run.Application.Name
 	}
+	by, kind := notify.ByMail, identifier.Email
+	if mail, has := who.Primary(identifier.Email); (!has || !mail.Verified) && run.Tenant.Settings.Phone.Enabled {
+		by, kind = notify.ByText, identifier.Phone
+	}
 	var messages []notify.Message
 	for _, it := range who.Identifiers {
-		if it.Kind != identifier.Email || !it.Verified {
+		if it.Kind != kind || !it.Verified || by == notify.ByText && !textable(run, it.Key) {
 			continue
 		}
 		address, err := normalise(run, it.Kind, it.Display)
@@ -151,7 +176,7 @@ func (c Capabilities) notices(run *journey.Run, who *customer.Customer, key *key
 		}
 		messages = append(messages, notify.Message{
 			Tenant: run.Tenant.ID, Brand: run.Tenant.Brand.ID, Customer: who.ID, Key: key,
-			Handle: run.Keys.Lookup(string(address.Kind), address.Key)[0], To: address.Key,
+			Handle: run.Keys.Lookup(string(address.Kind), address.Key)[0], To: address.Key, By: by,
 			Template: template, Lang: run.Client.Language, Data: data, Expires: run.Now.Add(noticeLife),
 		})
 	}

@@ -61,6 +61,8 @@ func Kinds(c Capabilities) map[string]journey.Step {
 		"terms":          Terms{c},
 		"consent":        Consent{c},
 		"disown":         Disown{c},
+		"keep":           Keep{c},
+		"invitation":     Invitation{c},
 		"notice":         Notice{},
 		"deny":           Deny{},
 		"finish":         Finish{c},
@@ -112,7 +114,8 @@ func (c Capabilities) name(ctx context.Context, run *journey.Run, subject identi
 func forget(run *journey.Run) {
 	s := run.State
 	s.Subject, s.Customer, s.Epoch, s.Proofs, s.Challenge, s.Handle, s.Strong = nil, "", 0, nil, "", nil, false
-	s.SentEpoch, s.PasswordHash, s.Profile, s.Offered, s.Terms = 0, "", nil, "", ""
+	s.ByMail, s.Texted = false, false
+	s.SentEpoch, s.PasswordHash, s.Profile, s.Offered, s.Terms, s.Joins = 0, "", nil, "", "", ""
 	run.Device = ""
 }
 
@@ -148,6 +151,9 @@ func (c Capabilities) Device(ctx context.Context, tenant id.Tenant, who id.Custo
 		return "", err
 	}
 	device, _, err := c.Sessions.Known(ctx, tenant, cookie, who, state.Epoch)
+	if state.Status.At(customer.Device) != customer.Opens {
+		device = ""
+	}
 	return device, err
 }
 

@@ -27,6 +27,7 @@ type Recover struct {
 // Choices: back (to signing in).
 type CreateAccount struct {
 	SignIn bool // offer "Sign in"
+	Phone  bool // a phone number is taken too
 }
 
 // Code asks for the code that was sent. Field: code. Choices: resend, back,
@@ -34,6 +35,9 @@ type CreateAccount struct {
 type Code struct {
 	Address  string // where the code went, as it was typed
 	Phone    bool   // by text message
+	Mailed   bool   // by mail, to the account that the number finds
+	Mail     bool   // offer to send it by mail
+	Text     bool   // offer to send it by text message
 	SignUp   bool   // the address is being proven for a new account
 	Recovery bool   // a new password is chosen next
 	Length   int    // digits; the script sends the form when they are there, 0 = it doesn't
@@ -99,6 +103,21 @@ type Disown struct {
 	RecoverURL string
 }
 
+// Keep asks whether a closed account is to be kept. Field: decision, keep.
+// Choices: leave.
+type Keep struct {
+	Until time.Time // when it is erased otherwise
+}
+
+// Invitation asks whether an account is to be opened. Field: decision, accept.
+// With Dead the link is good for nothing any more, and SignInURL is where to go
+// instead.
+type Invitation struct {
+	Dead      bool
+	Address   string // that was invited
+	SignInURL string
+}
+
 // Message says one thing and goes on. Posts the form with nothing chosen.
 type Message struct {
 	Title, Body Text
@@ -143,13 +162,14 @@ type Limited struct {
 	RetryURL string
 	Code     bool // still works
 	Password bool // still works
+	Mail     bool // still works, for codes
 	Back     bool
 }
 
 // Busy says that the server has too much to do (status 503). The button posts
 // the form again: Values and State are kept in hidden fields where given,
 // never the password. RetryURL makes it a link instead.
-type Busy struct{ RetryURL string }
+type Busy struct{ RetryURL, ID string }
 
 // SignOut asks whether to sign out everywhere. Field: decision, sign_out or
 // stay.
@@ -159,38 +179,6 @@ type SignOut struct{}
 type SignedOut struct {
 	BackURL   string // to the application; empty: no link
 	SignInURL string // empty: no link
-}
-
-// Account is the customer's own page. One form; its buttons post revoke (a
-// connection's ID), end (a session's ID), or choose: end_others, sign_out.
-type Account struct {
-	Name       string // how to greet; may be empty
-	Identifier string
-	Services   []Service
-	Connected  []Connection
-	Sessions   []Session
-}
-
-// Service is an application that the customer can go to.
-type Service struct{ Name, URL string }
-
-// Connection is an application that has access to the account.
-type Connection struct {
-	ID         string
-	Name       string
-	ThirdParty bool
-	Shares     []Share
-	Since      time.Time
-}
-
-// Session is one place where the customer is signed in.
-type Session struct {
-	ID              string
-	Browser, System string // "Firefox", "Windows"; may be empty
-	Phone           bool
-	This            bool
-	Seen            time.Time
-	Applications    []string
 }
 
 // NotFound says that there is nothing at this address.
@@ -206,6 +194,8 @@ func (Collect) page() string       { return "collect" }
 func (Terms) page() string         { return "terms" }
 func (Consent) page() string       { return "consent" }
 func (Disown) page() string        { return "disown" }
+func (Keep) page() string          { return "keep" }
+func (Invitation) page() string    { return "invitation" }
 func (Message) page() string       { return "message" }
 func (Deny) page() string          { return "deny" }
 func (Fault) page() string         { return "fault" }
@@ -214,12 +204,12 @@ func (Limited) page() string       { return "limited" }
 func (Busy) page() string          { return "busy" }
 func (SignOut) page() string       { return "signout" }
 func (SignedOut) page() string     { return "signedout" }
-func (Account) page() string       { return "account" }
 func (NotFound) page() string      { return "notfound" }
 
 func everyPage() []Data {
 	return []Data{
-		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, Collect{}, Terms{}, Consent{}, Disown{}, Message{},
-		Deny{}, Fault{}, Expired{}, Limited{}, Busy{}, SignOut{}, SignedOut{}, Account{}, NotFound{},
+		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, Collect{}, Terms{}, Consent{}, Disown{}, Keep{}, Invitation{}, Message{},
+		Deny{}, Fault{}, Expired{}, Limited{}, Busy{}, SignOut{}, SignedOut{}, NotFound{},
+		Account{}, Profile{}, Access{}, Devices{}, Applications{}, Revoke{}, Preferences{},
 	}
 }

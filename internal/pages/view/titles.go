@@ -19,8 +19,11 @@ func (f *frame) ButtonOf(label Text) Button       { return Button{f.Say(label), 
 
 var titles = map[string]string{
 	"identify": "identify.title", "password": "password.title", "signup": "signup.title", "recover": "recover.title",
+	"keep":  "keep.title",
 	"terms": "terms.title", "deny": "deny.title", "expired": "expired.title", "limited": "limited.title", "busy": "busy.title",
 	"signout": "signout.title", "signedout": "signedout.title", "account": "account.title", "notfound": "notfound.title",
+	"profile": "profile.title", "access": "access.title", "devices": "account.devices", "applications": "account.connected",
+	"preferences": "preferences.title",
 }
 
 // TitleText is the document's title: what the heading says, as plain text.
@@ -41,8 +44,15 @@ func (f *frame) TitleText() string {
 			return f.S("disown.dead_title")
 		}
 		return f.S("disown.title")
+	case Invitation:
+		if data.Dead {
+			return f.S("invitation.dead_title")
+		}
+		return f.S("invitation.title", "Brand", f.Brand())
 	case Consent:
 		return f.S("consent.title", "App", f.Application, "Brand", f.Brand())
+	case Revoke:
+		return f.S("revoke.title", "App", data.Name)
 	case Collect:
 		return f.titleOr(data.Title, "collect.title")
 	case Message:
@@ -116,6 +126,10 @@ func (f *frame) IdentifierInput() Input {
 
 // AddressInput is the field that asks for the address of a new account.
 func (f *frame) AddressInput() Input {
+	if data, _ := f.Data.(CreateAccount); data.Phone {
+		return f.Input(Field{Name: "identifier", Type: "text", Label: T("identify.email_phone"), Why: T("signup.why_phone"),
+			Autocomplete: "username", Required: true, MaxLength: 320, LTR: true}, "identifier")
+	}
 	return f.Input(Field{Name: "identifier", Type: "email", Label: T("signup.email"), Why: T("signup.why"),
 		Autocomplete: "email", Required: true, MaxLength: 320}, "identifier")
 }
