@@ -379,6 +379,7 @@ var acrossTenants = map[string]string{
 	"grant.Sweep":                  "a sweep",
 	"organization.Sweep":           "a sweep",
 	"organization.FinishDeletions": "a sweep",
+	"idempotency.Sweep":            "a sweep",
 	"journey.Sweep":                "a sweep",
 	"session.Sweep":                "a sweep",
 	"notify.sqlEnded":              "a sweep",
@@ -408,6 +409,7 @@ var acrossTenants = map[string]string{
 // shard. None is on a hot path.
 var acrossShards = map[string]string{
 	"challenge.EraseCustomer":    "erasure: a customer's codes are kept under the addresses that they went to",
+	"customer.List":              "an operator's list",
 	"customer.sqlSingle":         "replacing the look-up key: a walk over all identifiers of a tenant",
 	"customer.sqlDouble":         "replacing the look-up key: a walk over all identifiers of a tenant",
 	"event.Forget":               "erasure: the customer's part of events about others",

@@ -43,6 +43,7 @@ import (
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
 	"github.com/cardea-id/cardea/internal/grant"
+	"github.com/cardea-id/cardea/internal/idempotency"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
 	"github.com/cardea-id/cardea/internal/operator"
@@ -75,6 +76,7 @@ type Options struct {
 	SigningKeys   *signingkey.Keys
 	Outbox        *notify.Outbox
 	Operators     *operator.Operators
+	Once          *idempotency.Keys
 	Previews      Previews
 	// OperatorLink is the address of a one-time link that makes an operator.
 	OperatorLink func(ctx context.Context, secret string) (string, error)
@@ -91,6 +93,7 @@ type api struct {
 	problems problem.Writer
 	mux      *http.ServeMux
 	huma     huma.API
+	declared []*huma.Operation
 	access   *Access // nil on the socket, where everybody holds everything
 }
 
@@ -125,6 +128,7 @@ func mount(o Options, access *Access) http.Handler {
 	a.huma = huma.NewAPI(describe(), adapter{a})
 	a.operations()
 	a.mountDocument()
+	a.mountReference()
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
 		a.problems.Write(w, req, problem.NotFound("There is nothing at this address."))
 	})

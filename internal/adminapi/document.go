@@ -165,6 +165,10 @@ func jsonOrYAML(s *huma.Schema) map[string]*huma.MediaType {
 	return map[string]*huma.MediaType{"application/json": {Schema: s}, "application/yaml": {Schema: s}}
 }
 
+func onlyJSON(s *huma.Schema) map[string]*huma.MediaType {
+	return map[string]*huma.MediaType{"application/json": {Schema: s}}
+}
+
 // mountDocument answers with the OpenAPI document of what was declared.
 func (a *api) mountDocument() {
 	for _, s := range a.huma.OpenAPI().Components.Schemas.Map() {

@@ -29,6 +29,7 @@ import (
 	"github.com/cardea-id/cardea/internal/geoip"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/idempotency"
 	"github.com/cardea-id/cardea/internal/jose"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/journey/step"
@@ -90,6 +91,7 @@ type Server struct {
 	Grants        *grant.Grants
 	Consents      *consent.Consents
 	Operators     *operator.Operators
+	Once          *idempotency.Keys // of requests to the admin API
 	Organizations *organization.Organizations
 	Words         *notify.Words // of messages
 	Inbox         *notify.Inbox // nil but in development
@@ -134,7 +136,7 @@ func Migrations() []sqldb.MigrationSet {
 		keyring.Migrations(), event.Migrations(), configversion.Migrations(), budget.Migrations(),
 		tenant.Migrations(), signingkey.Migrations(), application.Migrations(), customer.Migrations(),
 		credential.Migrations(), challenge.Migrations(), session.Migrations(), grant.Migrations(),
-		consent.Migrations(), notify.Migrations(), journey.Migrations(), explain.Migrations(), operator.Migrations(), organization.Migrations(),
+		consent.Migrations(), notify.Migrations(), journey.Migrations(), explain.Migrations(), operator.Migrations(), idempotency.Migrations(), organization.Migrations(),
 	}
 }
 
@@ -259,6 +261,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	s.Grants = grant.New(grant.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random, Presence: s.presence, Persists: s.Sessions.Persists,
 		Seen: s.Directory.NoteSeen})
 	s.Consents = consent.New(consent.Options{DB: s.DB, Log: s.Log})
+	s.Once = &idempotency.Keys{DB: s.DB, Ring: s.Ring, Clock: env.Clock}
 	s.Operators = operator.New(operator.Options{DB: s.DB, Log: s.Log, Clock: env.Clock, Random: env.Random})
 	if err := s.openOutbox(); err != nil {
 		return nil, err
