@@ -10,7 +10,6 @@ import (
 	"github.com/cardea-id/cardea/internal/credential"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
-	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
@@ -161,10 +160,7 @@ func (c Capabilities) notices(run *journey.Run, who *customer.Customer, key *key
 	if run.Application != nil {
 		data.Application = run.Application.Name
 	}
-	by, kind := notify.ByMail, identifier.Email
-	if mail, has := who.Primary(identifier.Email); (!has || !mail.Verified) && run.Tenant.Settings.Phone.Enabled {
-		by, kind = notify.ByText, identifier.Phone
-	}
+	by, kind := NoticesBy(run.Tenant, who)
 	var messages []notify.Message
 	for _, it := range who.Identifiers {
 		if it.Kind != kind || !it.Verified || by == notify.ByText && !textable(run, it.Key) {
