@@ -112,7 +112,7 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		switch {
 		case prompt.NoTexts:
 			page.Notice = &view.Notice{Tone: view.Problem, Text: view.T("notice.no_texts")}
-		case slices.Contains([]string{"resend", "by_mail", "by_text"}, s.typed.Get("choose")) && prompt.Sent && s.Limited == nil:
+		case slices.Contains([]string{"resend", "by_mail", "by_text"}, s.typed.Get("choose")) && prompt.Sent && !prompt.Mailed && s.Limited == nil:
 			page.Notice = &view.Notice{Tone: view.OK, Text: view.T("notice.code_sent")}
 		case !prompt.Sent:
 			page.Notice = &view.Notice{Tone: view.Info, Text: view.T("notice.code_expired")}
