@@ -17,7 +17,7 @@ func (p *Pages) showAccess(v *visit) (view.Page, error) {
 	data := view.Access{Password: stored.Exists(), Changed: stored.ChangedAt}
 	main, _ := v.who.Primary(identifier.Email)
 	for _, it := range v.who.Identifiers {
-		data.Addresses = append(data.Addresses, view.Address{Value: it.Display, Main: it.ID == main.ID && it.Verified, Unverified: !it.Verified})
+		data.Addresses = append(data.Addresses, view.Address{Value: it.Display, Main: it.ID == main.ID && it.Verified, Unverified: !it.Verified, Returned: it.Undeliverable != ""})
 	}
 	return view.Page{Data: data}, nil
 }

@@ -110,6 +110,8 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		page.Data = view.Code{Address: prompt.Address, SignUp: prompt.SignUp, Recovery: prompt.Recovery, Length: prompt.Digits, Resend: true, Back: true,
 			Password: !prompt.SignUp && !prompt.Recovery, Phone: prompt.Phone, Mailed: prompt.Mailed, Mail: prompt.MayMail, Text: prompt.MayText}
 		switch {
+		case prompt.Returned && len(s.Errors) == 0:
+			page.Notice = &view.Notice{Tone: view.Info, Text: view.T("notice.code_returned")}
 		case prompt.NoTexts:
 			page.Notice = &view.Notice{Tone: view.Problem, Text: view.T("notice.no_texts")}
 		case slices.Contains([]string{"resend", "by_mail", "by_text"}, s.typed.Get("choose")) && prompt.Sent && !prompt.Mailed && s.Limited == nil:

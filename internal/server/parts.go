@@ -96,6 +96,7 @@ type Server struct {
 
 	problems problem.Writer
 	resolver *clientip.Resolver
+	hooks    http.Handler       // what providers of mail tell of bounces
 	forms    *ratelimit.Limiter // of forms posted to the hosted pages, by network; nil limits nothing
 	failures *ratelimit.Limiter // of failed client authentications, by network; nil limits nothing
 	breached *credential.BreachedList
@@ -267,6 +268,9 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		return nil, err
 	}
 	if s.failures, err = perNetwork(env, env.Config.Rate.FailuresPerSecond, env.Config.Rate.FailuresBurst); err != nil {
+		return nil, err
+	}
+	if s.hooks, err = s.mailHooks(); err != nil {
 		return nil, err
 	}
 	jar := browser.Jar{Insecure: env.Development}
