@@ -38,7 +38,7 @@ var layers = []layer{
 	}, true},
 	{"capabilities", []string{
 		"internal/tenant", "internal/customer", "internal/credential", "internal/challenge", "internal/session", "internal/grant",
-		"internal/application", "internal/signingkey", "internal/consent", "internal/notify",
+		"internal/application", "internal/signingkey", "internal/consent", "internal/notify", "internal/operator",
 	}, false},
 	{"engine", []string{"internal/journey"}, false},
 	{"steps", []string{"internal/journey/step"}, false},

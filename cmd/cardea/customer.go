@@ -27,6 +27,8 @@ type customerView struct {
 	ID          string           `json:"id"`
 	Status      string           `json:"status"`
 	Reason      string           `json:"reason,omitempty"`
+	Since       time.Time        `json:"status_since,omitzero"`
+	Until       time.Time        `json:"status_until,omitzero"`
 	Revision    int64            `json:"revision"`
 	Version     int64            `json:"version"`
 	CreatedAt   time.Time        `json:"created_at"`
@@ -50,7 +52,7 @@ type identifierView struct {
 
 func (v customerView) print(p *program, o output) error {
 	return o.show(p, v, func() error {
-		pairs := []string{"customer", v.ID, "status", v.Status, "reason", v.Reason, "revision", fmt.Sprint(v.Revision), "created", when(v.CreatedAt), "updated", when(v.UpdatedAt)}
+		pairs := []string{"customer", v.ID, "status", v.Status, "reason", v.Reason, "until", when(v.Until), "revision", fmt.Sprint(v.Revision), "created", when(v.CreatedAt), "updated", when(v.UpdatedAt)}
 		for _, it := range v.Identifiers {
 			state := " (not verified)"
 			if it.Verified {
@@ -237,8 +239,8 @@ type statusView struct {
 	Sessions int    `json:"sessions_ended"`
 }
 
-// statusCommand is customer lock, unlock, suspend and activate: the last word
-// of the command is the act.
+// statusCommand is customer unlock, activate, close and reopen: the last word of
+// the command is the act.
 type statusCommand struct {
 	ofCustomer
 	output

@@ -13,7 +13,6 @@ import (
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/problem"
-	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
@@ -48,10 +47,12 @@ func (a *api) customerOperations() {
 			summary: summary, description: description, errors: []int{404, 409, 410},
 		}, do)
 	}
-	act("lock", "Lock a customer", "Nobody signs in to the account until it is unlocked. All sessions end.", a.setStatus(customer.Locked))
+	act("lock", "Lock a customer", "Nobody signs in to the account until it is unlocked, or until the time that is given. All sessions end, and the customer is told by mail. Who is locked already gets the new end.", a.setStatus(customer.Locked))
 	act("unlock", "Unlock a customer", "Ends a lock, and forgets all wrong guesses and sent messages that were counted, whatever the status.", a.unlock)
-	act("suspend", "Suspend a customer", "Nobody signs in to the account until it is activated. All sessions end.", a.setStatus(customer.Suspended))
+	act("suspend", "Suspend a customer", "Nobody signs in to the account until it is activated, or until the time that is given. All sessions end.", a.setStatus(customer.Suspended))
 	act("activate", "End a customer's suspension", "The customer may sign in again.", a.setStatus(customer.Active, customer.Suspended))
+	act("close", "Close a customer's account", "All sessions and tokens end, and the account is erased when the tenant's lifecycle.close_window is over. Until then the customer may sign in and keep it. The customer is told by mail.", a.setStatus(customer.Closed))
+	act("reopen", "Reopen a closed account", "The customer may sign in again, and nothing is erased.", a.setStatus(customer.Active, customer.Closed))
 	declare(a, operation{
 		id: "eraseCustomer", method: post, path: ofCustomer + "/erase", noun: customers, scope: "customers:write",
 		summary:     "Erase a customer",
@@ -65,6 +66,8 @@ type customerView struct {
 	ID          id.Customer      `json:"id"`
 	Status      customer.Status  `json:"status"`
 	Reason      string           `json:"reason,omitempty" doc:"Why the status is what it is."`
+	Since       time.Time        `json:"status_since,omitzero" doc:"Since when the status is so."`
+	Until       time.Time        `json:"status_until,omitzero" doc:"When it ends by itself."`
 	Revision    int64            `json:"revision" doc:"Of the profile and the identifiers."`
 	Version     int64            `json:"version" doc:"Grows with every event of the customer."`
 	CreatedAt   time.Time        `json:"created_at"`
@@ -102,7 +105,7 @@ func (a *api) answerCustomer(ctx context.Context, c id.Customer) (*answer[custom
 		return nil, err
 	}
 	view := customerView{
-		ID: found.ID, Status: found.Status, Reason: found.Reason, Revision: found.Revision, Version: found.Version,
+		ID: found.ID, Status: found.Status, Reason: found.Reason, Since: found.StatusAt, Until: found.Until, Revision: found.Revision, Version: found.Version,
 		CreatedAt: found.CreatedAt, UpdatedAt: found.UpdatedAt, Identifiers: []identifierView{}, Profile: found.Profile,
 	}
 	for _, it := range found.Identifiers {
@@ -193,7 +196,7 @@ func (a *api) createCustomer(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	made.Tenant, made.Actor = t.ID, actor(ctx)
+	made.Tenant, made.Actor, made.Lifecycle = t.ID, actor(ctx), t.Settings.Lifecycle
 	made.Customer = id.New[id.Customer](a.Clock.Now(), a.Random)
 	keys, err := a.Ring.Tenant(ctx, t.ID)
 	if err != nil {
@@ -284,7 +287,8 @@ type customerAct struct {
 
 // changedStatus is why a status is changed.
 type changedStatus struct {
-	Reason string `json:"reason,omitempty" doc:"For other operators; 500 bytes at most. It is sealed with the customer's key."`
+	Reason string    `json:"reason,omitempty" doc:"For other operators; 500 bytes at most. It is sealed with the customer's key."`
+	Until  time.Time `json:"until,omitzero" doc:"When it ends by itself (RFC 3339): of lock and suspend alone." example:"2026-01-31T12:00:00Z"`
 }
 
 // maxReason is how long a reason may be, in bytes.
@@ -298,8 +302,7 @@ type statusView struct {
 }
 
 // setStatus moves a customer to another status, where from are those that the
-// act is for; none means any. A status that keeps the customer out ends all
-// sessions and lineages with it.
+// act is for; none means any.
 func (a *api) setStatus(status customer.Status, from ...customer.Status) func(context.Context, *customerAct) (*answer[statusView], error) {
 	return func(ctx context.Context, in *customerAct) (*answer[statusView], error) {
 		return a.act(ctx, in, status, func(tx *sqldb.Tx, t id.Tenant, c id.Customer, change customer.StatusChange) (statusView, error) {
@@ -310,15 +313,8 @@ func (a *api) setStatus(status customer.Status, from ...customer.Status) func(co
 			if len(from) > 0 && state.Status != status && !slices.Contains(from, state.Status) {
 				return statusView{}, fmt.Errorf("%w: it is %s", customer.ErrNotAllowed, state.Status)
 			}
-			if _, err := a.Directory.ChangeStatus(tx, change); err != nil {
-				return statusView{}, err
-			}
-			now := statusView{ID: c, Status: status}
-			if status.MayUseTokens() {
-				return now, nil
-			}
-			now.Sessions, err = a.Sessions.EndAll(tx, t, c, "", session.Secured, actor(ctx))
-			return now, err
+			changed, err := a.Directory.ChangeStatus(tx, change)
+			return statusView{ID: c, Status: status, Sessions: changed.Sessions}, err
 		})
 	}
 }
@@ -357,14 +353,18 @@ func (a *api) act(ctx context.Context, in *customerAct, status customer.Status, 
 	if err != nil {
 		return nil, err
 	}
-	why := ""
+	var why string
+	var until time.Time
 	if in.Body != nil {
-		why = in.Body.Reason
+		why, until = in.Body.Reason, in.Body.Until
 	}
 	if len(why) > maxReason {
 		return nil, problem.InvalidInput(problem.Field{Pointer: "/reason", Detail: fmt.Sprintf("has %d bytes at most", maxReason)})
 	}
-	change, err := a.Directory.PrepareStatus(ctx, t.ID, c, status, why, actor(ctx))
+	change, err := a.Directory.PrepareStatusUntil(ctx, t.ID, c, status, until, why, actor(ctx))
+	if errors.Is(err, customer.ErrUntil) {
+		return nil, problem.InvalidInput(problem.Field{Pointer: "/until", Detail: "is a time that is still to come, and only lock and suspend take one"})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -374,7 +374,7 @@ func (a *api) act(ctx context.Context, in *customerAct, status customer.Status, 
 		return err
 	})
 	if errors.Is(err, customer.ErrNotAllowed) {
-		return nil, problem.Conflict("The customer's present status does not take this: only who is suspended is activated, and who was erased stays so. Nothing was changed.").Because(err)
+		return nil, problem.Conflict("The customer's present status does not take this: only who is suspended is activated, only who is closed is reopened, while there is time, and who was erased stays so. Nothing was changed.").Because(err)
 	}
 	if err != nil {
 		return nil, err

@@ -29,6 +29,7 @@ const (
 	events       noun = "Events"
 	messages     noun = "Messages"
 	keys         noun = "Keys"
+	operators    noun = "Operators"
 	installation noun = "Installation"
 )
 
@@ -47,6 +48,7 @@ var nouns = []described{
 	{events, "What happened, and who did it."},
 	{messages, "Mail and text messages."},
 	{keys, "Keys that tokens are signed with, and keys that data is sealed with."},
+	{operators, "Operators are customers of the system tenant, and applications of it, that hold scopes for all tenants or some."},
 	{installation, "What all tenants share."},
 }
 
@@ -66,11 +68,11 @@ type problemField struct {
 }
 
 // describe begins the OpenAPI document.
-func describe(release string) huma.Config {
+func describe() huma.Config {
 	c := huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
-			Info: &huma.Info{Title: "Cardea admin API", Version: release,
+			Info: &huma.Info{Title: "Cardea admin API", Version: "1",
 				Description: "Everything that an operator can do, for programs. Lists are paged by key, failures are problem documents (RFC 9457)."},
 			Components: &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", schemaName)},
 		},

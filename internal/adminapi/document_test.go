@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cardea-id/cardea/internal/adminapi"
+	held "github.com/cardea-id/cardea/internal/operator"
 	"github.com/cardea-id/cardea/internal/server/servertest"
 )
 
@@ -48,7 +48,7 @@ func TestDocument(t *testing.T) {
 				t.Errorf("%s is about %q, which is not described", at, tag)
 			}
 			scopes := op["security"].([]any)[0].(object)["operator"].([]any)
-			if len(scopes) != 1 || !slices.Contains(adminapi.Scopes, scopes[0].(string)) {
+			if len(scopes) != 1 || !slices.Contains(held.Scopes(), scopes[0].(string)) {
 				t.Errorf("%s: scopes %v", at, scopes)
 			}
 			if read := strings.HasSuffix(scopes[0].(string), ":read"); read != (method == "get" || id == "previewBrand") {

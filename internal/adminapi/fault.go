@@ -10,6 +10,7 @@ import (
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/operator"
 	"github.com/cardea-id/cardea/internal/problem"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
@@ -27,6 +28,12 @@ func fault(err error) error {
 		return told(problem.NotFound("There is no such tenant. List them to see their ids and names."))
 	case errors.Is(err, application.ErrNotFound):
 		return told(problem.NotFound("The tenant has no such application."))
+	case errors.Is(err, operator.ErrNotFound):
+		return told(problem.NotFound("There is no such operator."))
+	case errors.Is(err, operator.ErrLast):
+		return told(problem.Conflict("Nobody who holds every scope for all tenants would be left, and nobody could change operators any more. Nothing was changed. Make another such operator first."))
+	case errors.Is(err, operator.ErrInvalid):
+		return told(refused(reason(err, operator.ErrInvalid)))
 	case errors.Is(err, customer.ErrNotFound):
 		return told(problem.NotFound("The tenant has no such customer."))
 	case errors.Is(err, customer.ErrErased), errors.Is(err, keyring.ErrErased):
@@ -37,7 +44,7 @@ func fault(err error) error {
 		return told(problem.Conflict("Another tenant has that slug or that issuer. Nothing was changed."))
 	case errors.Is(err, customer.ErrNotAllowed):
 		return told(problem.Conflict("The customer's status does not take this change. Nothing was changed."))
-	case errors.Is(err, tenant.ErrChanged), errors.Is(err, application.ErrChanged), errors.Is(err, customer.ErrChanged):
+	case errors.Is(err, tenant.ErrChanged), errors.Is(err, application.ErrChanged), errors.Is(err, customer.ErrChanged), errors.Is(err, operator.ErrChanged):
 		return told(problem.Conflict("It was changed by somebody else since it was read. Nothing was changed. Read it again and repeat."))
 	case errors.Is(err, tenant.ErrInvalid):
 		return told(refused(reason(err, tenant.ErrInvalid)))
@@ -71,3 +78,5 @@ func badRequest(detail string) *problem.Error {
 func preconditionFailed(detail string) *problem.Error {
 	return problem.New("precondition-failed", http.StatusPreconditionFailed, "The state has changed", detail)
 }
+
+func isNoOperator(err error) bool { return errors.Is(err, operator.ErrNotFound) }

@@ -18,15 +18,18 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/operator"
 	"github.com/cardea-id/cardea/internal/problem"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 // call is one request of an operation.
 type call struct {
-	tenant *tenant.Tenant // that the path names; nil where it names none
-	actor  string
-	err    error // what the handler returned
+	tenant  *tenant.Tenant // that the path names; nil where it names none
+	actor   string         // as events name him
+	subject string
+	holding operator.Holding // what he may do now
+	err     error            // what the handler returned
 }
 
 type contextKey struct{}
@@ -69,15 +72,21 @@ func (a *api) begin(w http.ResponseWriter, r **http.Request) {
 // pipeline is what every operation has in common: no handler runs without it.
 // It has answered, unless it returns an error.
 func (a *api) pipeline(w http.ResponseWriter, r *http.Request, o operation, registered *huma.Operation, handle func(huma.Context)) error {
-	c := &call{actor: Operator}
+	c, err := a.admit(w, r, o)
+	if err != nil {
+		return err
+	}
 	if err := parameters(r.URL.RawQuery); err != nil {
 		return err
 	}
-	var err error
-	if strings.HasPrefix(o.path, ofTenant) {
-		if c.tenant, err = a.findTenant(r.Context(), r.PathValue("tenant")); err != nil {
-			return err
-		}
+	switch {
+	case strings.HasPrefix(o.path, ofTenant):
+		err = a.reach(r.Context(), c, o, r.PathValue("tenant"))
+	case !o.anyTenants:
+		err = everywhere(c)
+	}
+	if err != nil {
+		return err
 	}
 	text, err := body(w, r, o, registered.RequestBody)
 	if err != nil {

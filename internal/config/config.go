@@ -162,4 +162,6 @@ type Rate struct {
 	FormsBurst        int `yaml:"forms_burst" default:"100" min:"1" max:"1000000" doc:"Forms that it may post at once, after a rest."`
 	FailuresPerSecond int `yaml:"failures_per_second" default:"5" min:"0" max:"100000" doc:"Failed client authentications of one network with one application a second, after which that application is refused to it at the token, introspection and revocation endpoints. 0 means no limit."`
 	FailuresBurst     int `yaml:"failures_burst" default:"50" min:"1" max:"1000000" doc:"Failures that it may have at once, after a rest."`
+	AdminPerSecond    int `yaml:"admin_per_second" default:"50" min:"0" max:"100000" doc:"Requests of one operator or application to the admin API a second. 0 means no limit."`
+	AdminBurst        int `yaml:"admin_burst" default:"200" min:"1" max:"1000000" doc:"Requests that it may make at once, after a rest."`
 }

@@ -174,7 +174,7 @@ func (d *Directory) advanceActive(ctx context.Context, it due, l tenant.Lifecycl
 	if warning := l.WarnDormant.D(); warning > 0 {
 		if !it.warned.After(seen) { // not since he was last seen
 			end = later(end, now.Add(warning))
-			return d.warn(ctx, it, AboutDormancy, seen, time.Time{}, end, end)
+			return d.warn(ctx, it, AboutDormancy, seen, it.until, end, end)
 		}
 		end = later(end, it.warned.Add(warning))
 	}
@@ -230,8 +230,8 @@ func stillDue(tx *sqldb.Tx, it due, seen, at time.Time) error {
 	return err
 }
 
-// warn tells a customer what is about to happen, once. Until is when his status
-// ends then, zero to leave it; end is what he is told.
+// warn tells a customer what is about to happen at end, once. Until is when his
+// status ends from then on.
 func (d *Directory) warn(ctx context.Context, it due, about About, seen, until, end, look time.Time) error {
 	tell, err := d.notice(ctx, it.tenant, it.customer, about, end)
 	if err != nil {
@@ -241,8 +241,7 @@ func (d *Directory) warn(ctx context.Context, it due, about About, seen, until, 
 		if err := stillDue(tx, it, seen, look); err != nil {
 			return err
 		}
-		tx.Queue(`UPDATE customer SET warned_at = $3, until_at = CASE WHEN $4 = 0 THEN until_at ELSE $4 END WHERE tenant = $1 AND customer = $2`,
-			it.tenant, it.customer, tx.Now(), until)
+		tx.Queue(`UPDATE customer SET warned_at = $3, until_at = $4 WHERE tenant = $1 AND customer = $2`, it.tenant, it.customer, tx.Now(), until)
 		if tell != nil {
 			if err := tell(tx); err != nil {
 				return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/id"
@@ -83,6 +84,33 @@ func (s Status) At(door Door) Passage {
 		return passage
 	}
 	return Shut
+}
+
+// doorNames are the doors as the documentation names them.
+var doorNames = map[Door]string{
+	Password: "right password at sign-in", MailedCode: "right code at sign-in", Recovery: "right code for a new password",
+	SignUp: "right code of a sign-up with the address", Invitation: "link of an invitation",
+	Cookie: "session cookie: account, `/authorize`, `prompt=none`, consent",
+	Tokens: "codes, refresh tokens, introspection, userinfo", Device: "device cookie", NotMe: "link \"This wasn't me\"",
+	Notices: "messages to the customer",
+}
+
+// Table is what every status means at every door, as documentation prints it.
+func Table() string {
+	var b strings.Builder
+	b.WriteString("| door |")
+	for _, status := range Statuses {
+		b.WriteString(" " + string(status) + " |")
+	}
+	b.WriteString("\n| --- |" + strings.Repeat(" --- |", len(Statuses)) + "\n")
+	for _, door := range Doors {
+		b.WriteString("| " + doorNames[door] + " |")
+		for _, status := range Statuses {
+			b.WriteString(" " + string(status.At(door)) + " |")
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
 }
 
 // MayUseTokens tells whether sessions, refresh tokens and access tokens of the

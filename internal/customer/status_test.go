@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cardea-id/cardea/internal/customer"
@@ -30,6 +32,30 @@ func TestWhatAStatusAllows(t *testing.T) {
 	}
 	if !customer.Active.MayUseTokens() || customer.Active.At("window") != customer.Shut {
 		t.Error("who is active is kept out, or a door that is not there is open")
+	}
+}
+
+// docs/lifecycle.md prints the table that the doors read. With -update it is
+// printed anew.
+func TestTheTableIsDocumented(t *testing.T) {
+	const page, begin, end = "../../docs/lifecycle.md", "<!-- table -->\n", "<!-- /table -->"
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(text), begin)
+	printed, after, ends := strings.Cut(rest, end)
+	if !found || !ends {
+		t.Fatal("the page has no table")
+	}
+	if *update {
+		if err := os.WriteFile(page, []byte(before+begin+customer.Table()+end+after), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		printed = customer.Table()
+	}
+	if printed != customer.Table() {
+		t.Errorf("the page prints\n%s\nand the doors read\n%s", printed, customer.Table())
 	}
 }
 

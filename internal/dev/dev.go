@@ -168,7 +168,7 @@ func configure(dir string, o Options) (*config.Config, error) {
 	c.BaseURL = origin(o.PortBase + portCardea)
 	c.SystemURL = origin(o.PortBase + portSystem)
 	c.ShutdownGrace, c.DrainDelay = 3*time.Second, 0
-	c.Rate.FormsPerSecond, c.Rate.FailuresPerSecond = 0, 0 // everybody is the same address here
+	c.Rate.FormsPerSecond, c.Rate.FailuresPerSecond, c.Rate.AdminPerSecond = 0, 0, 0 // everybody is the same address here
 	return c, nil
 }
 

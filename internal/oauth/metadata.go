@@ -3,6 +3,7 @@ package oauth
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -90,7 +91,7 @@ func (p *Provider) document(t *tenant.Tenant) ([]byte, error) {
 		"prompt_values_supported":                        promptsOf(t),
 		"acr_values_supported":                           []string{step.ACR},
 		"ui_locales_supported":                           p.Interaction.Languages(t),
-		"scopes_supported":                               append([]string{"openid", "offline_access"}, customer.Scopes()...),
+		"scopes_supported":                               slices.Concat([]string{"openid", "offline_access"}, customer.Scopes(), scopesOfTenant(t)),
 		"claims_supported":                               append([]string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash"}, claimNames(customer.Scopes())...),
 		"claim_types_supported":                          []string{"normal"},
 		"claims_parameter_supported":                     false,

@@ -85,9 +85,12 @@ type Options struct {
 	Jar          browser.Jar
 	Resolver     *clientip.Resolver
 	Failures     *ratelimit.Limiter // of client authentication, by network
-	Clock        clock.Clock
-	Random       io.Reader
-	Logger       *slog.Logger
+	// Held are the scopes of the admin API that somebody of the system tenant
+	// holds now; none for who is no operator.
+	Held   func(ctx context.Context, subject string) ([]string, error)
+	Clock  clock.Clock
+	Random io.Reader
+	Logger *slog.Logger
 }
 
 // Provider answers the protocol's endpoints.

@@ -57,6 +57,10 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request, t *tenant.Tenan
 		p.writeError(w, r, err)
 		return
 	}
+	if err := p.narrow(x, given); err != nil {
+		p.writeError(w, r, err)
+		return
+	}
 	body, err := p.writeTokens(x, given)
 	if err != nil {
 		p.writeError(w, r, err)

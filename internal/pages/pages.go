@@ -70,6 +70,7 @@ type Options struct {
 	// BrandAsset returns a file of the tenant's brand by its name, or
 	// tenant.ErrNoAsset.
 	BrandAsset func(ctx context.Context, t *tenant.Tenant, name string) (brand.Asset, []byte, error)
+	Enrolment  Enrolment // nil where there are no operators to be made
 }
 
 // Pages answers customers' browsers. It is safe for concurrent use.
@@ -91,6 +92,8 @@ func (p *Pages) Routes() []route.Route {
 		{Method: "GET", Pattern: "/not-me", Cookies: true, Handle: p.notMe},
 		{Method: "GET", Pattern: "/invitation", Cookies: true, Handle: p.invitation},
 		{Method: "POST", Pattern: journeyPath, Cookies: true, Form: true, Handle: p.answer},
+		{Method: "GET", Pattern: "/operator", Handle: p.operator},
+		{Method: "POST", Pattern: "/operator", Cookies: true, Form: true, Handle: p.enrol},
 		{Method: "GET", Pattern: "/signed-out", Cookies: true, Handle: p.SignedOut},
 		{Method: "GET", Pattern: "/assets/{name}", Handle: p.asset},
 		{Method: "GET", Pattern: "/assets/brand/{name}", Handle: p.brandAsset},

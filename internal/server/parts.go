@@ -34,6 +34,7 @@ import (
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
 	"github.com/cardea-id/cardea/internal/oauth"
+	"github.com/cardea-id/cardea/internal/operator"
 	"github.com/cardea-id/cardea/internal/outgoing"
 	"github.com/cardea-id/cardea/internal/pages"
 	"github.com/cardea-id/cardea/internal/pages/view"
@@ -86,6 +87,7 @@ type Server struct {
 	Sessions     *session.Sessions
 	Grants       *grant.Grants
 	Consents     *consent.Consents
+	Operators    *operator.Operators
 	Words        *notify.Words // of messages
 	Inbox        *notify.Inbox // nil but in development
 	Outbox       *notify.Outbox
@@ -99,6 +101,7 @@ type Server struct {
 	hooks    http.Handler       // what providers of mail tell of bounces
 	forms    *ratelimit.Limiter // of forms posted to the hosted pages, by network; nil limits nothing
 	failures *ratelimit.Limiter // of failed client authentications, by network; nil limits nothing
+	operated *ratelimit.Limiter // of requests to the admin API, by operator; nil limits nothing
 	breached *credential.BreachedList
 	metrics  *metrics
 	draining atomic.Bool // whether the program is about to stop
@@ -128,7 +131,7 @@ func Migrations() []sqldb.MigrationSet {
 		keyring.Migrations(), event.Migrations(), configversion.Migrations(), budget.Migrations(),
 		tenant.Migrations(), signingkey.Migrations(), application.Migrations(), customer.Migrations(),
 		credential.Migrations(), challenge.Migrations(), session.Migrations(), grant.Migrations(),
-		consent.Migrations(), notify.Migrations(), journey.Migrations(), explain.Migrations(),
+		consent.Migrations(), notify.Migrations(), journey.Migrations(), explain.Migrations(), operator.Migrations(),
 	}
 }
 
@@ -248,6 +251,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	s.Grants = grant.New(grant.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random, Presence: s.presence, Persists: s.Sessions.Persists,
 		Seen: s.Directory.NoteSeen})
 	s.Consents = consent.New(consent.Options{DB: s.DB, Log: s.Log})
+	s.Operators = operator.New(operator.Options{DB: s.DB, Log: s.Log, Clock: env.Clock, Random: env.Random})
 	if err := s.openOutbox(); err != nil {
 		return nil, err
 	}
@@ -273,14 +277,17 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	if s.hooks, err = s.mailHooks(); err != nil {
 		return nil, err
 	}
+	if s.operated, err = perNetwork(env, env.Config.Rate.AdminPerSecond, env.Config.Rate.AdminBurst); err != nil {
+		return nil, err
+	}
 	jar := browser.Jar{Insecure: env.Development}
 	resume := map[string]func(http.ResponseWriter, *http.Request, *tenant.Tenant, *journey.Finished){}
 	s.Pages = pages.New(pages.Options{Engine: s.Journeys, Directory: s.Directory, Sessions: s.Sessions, Grants: s.Grants,
 		Passwords: s.Passwords, Applications: s.Applications, Views: views, Jar: jar, Resolver: s.resolver, DB: s.DB, Ring: s.Ring,
-		Clock: env.Clock, Random: env.Random, Logger: env.Logger, Resume: resume, BrandAsset: s.Tenants.BrandAsset})
+		Clock: env.Clock, Random: env.Random, Logger: env.Logger, Resume: resume, BrandAsset: s.Tenants.BrandAsset, Enrolment: enrolment{s}})
 	s.OAuth = oauth.New(oauth.Options{DB: s.DB, Ring: s.Ring, Applications: s.Applications, Directory: s.Directory, Sessions: s.Sessions,
 		Grants: s.Grants, SigningKeys: s.SigningKeys, Interaction: interaction{s.Pages}, Jar: jar, Resolver: s.resolver,
-		Failures: s.failures, Clock: env.Clock, Random: env.Random, Logger: env.Logger})
+		Failures: s.failures, Held: s.heldScopes, Clock: env.Clock, Random: env.Random, Logger: env.Logger})
 	resume[oauth.ResumeKind] = s.OAuth.Resume
 	s.registerMetrics()
 
@@ -336,6 +343,7 @@ func (s *Server) erasers() []func(*sqldb.Tx, id.Tenant, id.Customer) error {
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Sessions.EraseCustomer(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Grants.EraseCustomer(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Consents.EraseCustomer(tx, t, c) },
+		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Operators.EraseCustomer(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Budgets.Clear(tx, t, c) },
 		journey.EraseCustomer,
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Explanations.Erase(tx, t, c) },

@@ -59,6 +59,7 @@ func (s *Server) Handler() http.Handler {
 	root.Handle("/t/{slug}/", s.bySlug(tenants, func(r *http.Request) string {
 		return strings.TrimPrefix(r.URL.Path, "/t/"+r.PathValue("slug"))
 	}))
+	root.Handle(adminPath, s.metrics.observe(adminPath, s.adminHandler(s.byHost(tenants))))
 	root.Handle("/", s.byHost(tenants))
 	return s.outermost(root)
 }
@@ -149,12 +150,12 @@ func (s *Server) outermost(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("X-Request-Id", string(request))
 		maps.Copy(h, fixed)
-		if r.Body != http.NoBody {
-			most := s.Config.Limits.MaxBodyBytes
-			if strings.HasPrefix(r.URL.Path, mailhook.Prefix) { // which come in batches
-				most = mailhook.MaxBody
-			}
-			r.Body = http.MaxBytesReader(w, r.Body, most)
+		switch {
+		case r.Body == http.NoBody, strings.HasPrefix(r.URL.Path, adminPath): // which bounds each operation's by itself
+		case strings.HasPrefix(r.URL.Path, mailhook.Prefix): // which come in batches
+			r.Body = http.MaxBytesReader(w, r.Body, mailhook.MaxBody)
+		default:
+			r.Body = http.MaxBytesReader(w, r.Body, s.Config.Limits.MaxBodyBytes)
 		}
 		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 		defer func() { // also where the answer is cut off

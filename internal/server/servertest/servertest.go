@@ -79,7 +79,7 @@ func New(t testing.TB, engine sqldb.Engine, configure ...func(*server.Environmen
 	i.cfg.KeyStore.URL = config.NewSecret(dbtest.URL(t, engine, server.KeyStoreMigrations()))
 	i.cfg.RootKey.Value = config.NewSecret(base64.StdEncoding.EncodeToString(raw[:]))
 	// All of a test comes from one address: the limits count and refuse nobody.
-	i.cfg.Rate = config.Rate{FormsPerSecond: 100_000, FormsBurst: 1_000_000, FailuresPerSecond: 100_000, FailuresBurst: 1_000_000}
+	i.cfg.Rate = config.Rate{FormsPerSecond: 100_000, FormsBurst: 1_000_000, FailuresPerSecond: 100_000, FailuresBurst: 1_000_000, AdminPerSecond: 100_000, AdminBurst: 1_000_000}
 	i.listen()
 	i.public = strings.TrimPrefix(i.Base, "http://")
 	i.start()
