@@ -34,7 +34,7 @@ var layers = []layer{
 	{"ground", []string{
 		"internal/id", "internal/clock", "internal/sqldb", "internal/event", "internal/keyring", "internal/budget",
 		"internal/ratelimit", "internal/problem", "internal/i18n", "internal/expr", "internal/config", "internal/configversion",
-		"internal/identifier", "internal/brand", "internal/jose", "internal/redirecturi", "internal/clientip", "internal/backup", "internal/explain", "internal/outgoing",
+		"internal/identifier", "internal/brand", "internal/jose", "internal/redirecturi", "internal/clientip", "internal/backup", "internal/explain", "internal/outgoing", "internal/mailcheck",
 	}, true},
 	{"capabilities", []string{
 		"internal/tenant", "internal/customer", "internal/credential", "internal/challenge", "internal/session", "internal/grant",
