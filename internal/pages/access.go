@@ -29,7 +29,7 @@ func (p *Pages) showAccess(v *visit) (view.Page, error) {
 		}
 	}
 	for _, it := range v.who.Identifiers {
-		address := view.Address{Value: it.Display, Main: it.ID == main.ID && it.Verified, Unverified: !it.Verified}
+		address := view.Address{Value: it.Display, Main: it.ID == main.ID && it.Verified, Unverified: !it.Verified, Returned: it.Undeliverable != ""}
 		own := addressesPath + "/" + string(it.ID)
 		switch {
 		case it.Kind != identifier.Email: // what the business has given is the business's

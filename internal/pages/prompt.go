@@ -112,13 +112,16 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 	case step.CodePrompt:
 		page.Data = view.Code{Address: prompt.Address, SignUp: prompt.SignUp, Recovery: prompt.Recovery, Account: prompt.Account, Length: prompt.Digits, Resend: true, Back: true,
 			Password: !prompt.SignUp && !prompt.Recovery && !prompt.Account, Phone: prompt.Phone, Mailed: prompt.Mailed, Mail: prompt.MayMail, Text: prompt.MayText}
-		p.describeCode(s, page, prompt.Sent)
-		if prompt.NoTexts {
+		p.describeCode(s, page, prompt.Sent, prompt.Mailed)
+		switch {
+		case prompt.Returned && len(s.Errors) == 0:
+			page.Notice = &view.Notice{Tone: view.Info, Text: view.T("notice.code_returned")}
+		case prompt.NoTexts:
 			page.Notice = &view.Notice{Tone: view.Problem, Text: view.T("notice.no_texts")}
 		}
 	case step.ProveAddressPrompt:
 		page.Data = view.Code{Address: prompt.Address, New: true, Length: prompt.Digits, Resend: true, Back: true}
-		p.describeCode(s, page, prompt.Sent)
+		p.describeCode(s, page, prompt.Sent, false)
 	case step.NewAddressPrompt:
 		keep("identifier", prompt.Value)
 		if s.typed.Get("end_others") != "" {
@@ -183,9 +186,9 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 
 // describeCode says whether a code is under way, and keeps a wrong one, which is
 // mostly one that was misread.
-func (p *Pages) describeCode(s shown, page *view.Page, sent bool) {
+func (p *Pages) describeCode(s shown, page *view.Page, sent, mailed bool) {
 	switch {
-	case slices.Contains([]string{"resend", "by_mail", "by_text"}, s.typed.Get("choose")) && sent && s.Limited == nil:
+	case slices.Contains([]string{"resend", "by_mail", "by_text"}, s.typed.Get("choose")) && sent && !mailed && s.Limited == nil:
 		page.Notice = &view.Notice{Tone: view.OK, Text: view.T("notice.code_sent")}
 	case !sent:
 		page.Notice = &view.Notice{Tone: view.Info, Text: view.T("notice.code_expired")}

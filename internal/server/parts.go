@@ -103,6 +103,7 @@ type Server struct {
 
 	problems problem.Writer
 	resolver *clientip.Resolver
+	hooks    http.Handler       // what providers of mail tell of bounces
 	forms    *ratelimit.Limiter // of forms posted to the hosted pages, by network; nil limits nothing
 	failures *ratelimit.Limiter // of failed client authentications, by network; nil limits nothing
 	operated *ratelimit.Limiter // of requests to the admin API, by operator; nil limits nothing
@@ -285,6 +286,9 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		return nil, err
 	}
 	if s.failures, err = perNetwork(env, env.Config.Rate.FailuresPerSecond, env.Config.Rate.FailuresBurst); err != nil {
+		return nil, err
+	}
+	if s.hooks, err = s.mailHooks(); err != nil {
 		return nil, err
 	}
 	if s.operated, err = perNetwork(env, env.Config.Rate.AdminPerSecond, env.Config.Rate.AdminBurst); err != nil {

@@ -63,6 +63,7 @@ type CodePrompt struct {
 	MayMail  bool // whether it can be asked for by mail, to the account that the number finds
 	MayText  bool // whether it can be asked for by text message instead
 	Mailed   bool // whether it was
+	Returned bool // whether messages to the address come back: told in browsers that the customer is known in
 }
 
 func (CodePrompt) Kind() string { return "code" }
@@ -72,8 +73,15 @@ func (Code) Outcomes() []string {
 }
 func (Code) Check(c journey.Config) error { return checkPurpose(c) }
 
-func (Code) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, error) {
-	return CodePrompt{
+func (c Code) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, error) {
+	returned := ""
+	if run.Device != "" && run.State.Customer != "" && run.State.Subject != nil { // a stranger is told nothing of an address
+		var err error
+		if returned, err = c.Directory.Undeliverable(ctx, run.Tenant.ID, run.Keys, run.State.Customer, *run.State.Subject); err != nil {
+			return nil, err
+		}
+	}
+	return CodePrompt{Returned: returned != "",
 		Address: shown(run), Digits: challenge.Digits, SignUp: run.State.Journey == "sign-up",
 		Recovery: run.Config.Text("purpose") == recoveryPurpose, Account: run.Config.Text("purpose") == accountPurpose, Sent: run.State.Challenge != "",
 		Phone: byText(run), NoTexts: byText(run) && !takesTexts(run), MayMail: byText(run) && mayMail(run),

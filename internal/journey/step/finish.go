@@ -288,6 +288,11 @@ func (f Finish) create(tx *sqldb.Tx, run *journey.Run, key *keyring.Customer) er
 // spend uses up what was proved: a code buys one finish, and the budget that a
 // guess was drawn on is settled.
 func (f Finish) spend(tx *sqldb.Tx, run *journey.Run) error {
+	if s := run.State; s.Customer != "" && s.Subject != nil && provesAddress(s) {
+		if err := f.Directory.MarkDelivered(tx, run.Keys, run.Tenant.ID, s.Customer, *s.Subject, string(s.Customer)); err != nil {
+			return err
+		}
+	}
 	for _, proof := range run.State.Proofs {
 		if proof.Challenge != "" {
 			spent, err := f.Challenges.Spend(tx, challenge.Asked{

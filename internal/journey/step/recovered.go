@@ -166,10 +166,7 @@ func methodOf(s *journey.State) string {
 // he has proved, what has been done with his account, when, where and in which
 // browser. Who has none is told at every phone number that he has proved.
 func (c Capabilities) notices(run *journey.Run, who *customer.Customer, key *keyring.Customer, template notify.Template) ([]notify.Message, error) {
-	by, kind := notify.ByMail, identifier.Email
-	if mail, has := who.Primary(identifier.Email); (!has || !mail.Verified) && run.Tenant.Settings.Phone.Enabled {
-		by, kind = notify.ByText, identifier.Phone
-	}
+	by, kind := NoticesBy(run.Tenant, who)
 	var messages []notify.Message
 	for _, it := range who.Identifiers {
 		if it.Kind != kind || !it.Verified || by == notify.ByText && !textable(run, it.Key) {

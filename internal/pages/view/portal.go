@@ -71,6 +71,7 @@ type Address struct {
 	Value      string
 	Main       bool // where codes and notices go first
 	Unverified bool
+	Returned   bool // messages to it come back
 	ChangeURL  string
 	RemoveURL  string
 	ConfirmURL string
