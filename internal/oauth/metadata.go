@@ -3,6 +3,7 @@ package oauth
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -91,7 +92,7 @@ func (p *Provider) document(t *tenant.Tenant) ([]byte, error) {
 		"acr_values_supported":                           []string{step.ACR},
 		"ui_locales_supported":                           p.Interaction.Languages(t),
 		"scopes_supported":                               append([]string{"openid", "offline_access"}, customer.Scopes()...),
-		"claims_supported":                               append([]string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash"}, claimNames(customer.Scopes())...),
+		"claims_supported":                               append([]string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash"}, supportedClaims(t)...),
 		"claim_types_supported":                          []string{"normal"},
 		"claims_parameter_supported":                     false,
 		"request_parameter_supported":                    false,
@@ -104,6 +105,18 @@ func (p *Provider) document(t *tenant.Tenant) ([]byte, error) {
 		}
 	}
 	return json.Marshal(document)
+}
+
+// supportedClaims are those that scopes release and those that the tenant maps for
+// all of its applications. What single applications get is theirs to know.
+func supportedClaims(t *tenant.Tenant) []string {
+	names := claimNames(customer.Scopes())
+	for _, m := range t.Settings.Claims {
+		if !slices.Contains(names, m.Name) {
+			names = append(names, m.Name)
+		}
+	}
+	return names
 }
 
 // jwks answers with the tenant's public keys (RFC 7517, section 5).

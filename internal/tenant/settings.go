@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/text/language"
 
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/i18n"
 	"github.com/cardea-id/cardea/internal/identifier"
 )
@@ -38,6 +39,7 @@ type Settings struct {
 	Tokens      Tokens               `json:"tokens"`
 	Mail        Mail                 `json:"mail"`
 	Lifecycle   Lifecycle            `json:"lifecycle"`
+	Claims      []claim.Mapping      `json:"claims"` // of the tenant's own, for all applications; an application's of the same name go before
 }
 
 // Lifecycle says what becomes of accounts by themselves, and when. 0 is never,
@@ -228,6 +230,7 @@ func Defaults() Settings {
 			InvitedFor: Duration(14 * 24 * time.Hour), CloseWindow: Duration(30 * 24 * time.Hour),
 			WarnDormant: Duration(14 * 24 * time.Hour), WarnErase: Duration(30 * 24 * time.Hour),
 		},
+		Claims: []claim.Mapping{},
 	}
 }
 
@@ -248,7 +251,7 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	}
 	parsed := base
 	// A decoder writes into the lists that it finds: base's stay base's.
-	parsed.SignUp.Collect, parsed.Profile, parsed.Identifiers, parsed.Terms.Documents, parsed.Languages = nil, nil, nil, nil, nil
+	parsed.SignUp.Collect, parsed.Profile, parsed.Identifiers, parsed.Terms.Documents, parsed.Languages, parsed.Claims = nil, nil, nil, nil, nil, nil
 	decoder := json.NewDecoder(bytes.NewReader(asJSON))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&parsed); err != nil {
@@ -259,6 +262,7 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	keep(&parsed.Identifiers, base.Identifiers)
 	keep(&parsed.Terms.Documents, base.Terms.Documents)
 	keep(&parsed.Languages, base.Languages)
+	keep(&parsed.Claims, base.Claims)
 	return parsed, nil
 }
 
@@ -314,6 +318,9 @@ func (s Settings) Check() error {
 	between("tokens.refresh_idle", s.Tokens.RefreshIdle, time.Minute, 400*day)
 	between("tokens.refresh_absolute", s.Tokens.RefreshAbsolute, s.Tokens.RefreshIdle.D(), 1500*day)
 	s.Lifecycle.check(between, fault)
+	if err := claim.Check(s.Claims); err != nil {
+		faults = append(faults, err)
+	}
 	if !region.MatchString(s.Region) {
 		fault("region is %q; it is two capital letters such as GB", s.Region)
 	}

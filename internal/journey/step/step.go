@@ -14,6 +14,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/budget"
 	"github.com/cardea-id/cardea/internal/challenge"
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/consent"
 	"github.com/cardea-id/cardea/internal/credential"
@@ -43,6 +44,7 @@ type Capabilities struct {
 	Outbox     *notify.Outbox
 	Sessions   *session.Sessions
 	Grants     *grant.Grants
+	Claims     *claim.Sets
 	Consents   *consent.Consents
 	Clock      clock.Clock
 	Random     io.Reader
