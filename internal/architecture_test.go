@@ -33,7 +33,7 @@ var layers = []layer{
 	{"what customers of ours import", []string{"sdk/go"}, false},
 	{"ground", []string{
 		"internal/id", "internal/clock", "internal/sqldb", "internal/event", "internal/keyring", "internal/budget",
-		"internal/ratelimit", "internal/geoip", "internal/problem", "internal/i18n", "internal/expr", "internal/config", "internal/configversion",
+		"internal/ratelimit", "internal/geoip", "internal/problem", "internal/i18n", "internal/expr", "internal/claim", "internal/config", "internal/configversion",
 		"internal/identifier", "internal/idempotency", "internal/brand", "internal/jose", "internal/redirecturi", "internal/clientip", "internal/backup", "internal/explain", "internal/outgoing", "internal/mailcheck",
 	}, true},
 	{"capabilities", []string{
