@@ -128,7 +128,7 @@ func (e *refusal) Error() string {
 // pathTo joins the parts of an address, each escaped.
 func pathTo(parts ...string) string {
 	var path strings.Builder
-	path.WriteString("/v1")
+	path.WriteString("/admin/v1")
 	for _, part := range parts {
 		path.WriteString("/" + url.PathEscape(part))
 	}

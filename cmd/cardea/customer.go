@@ -27,6 +27,8 @@ type customerView struct {
 	ID          string           `json:"id"`
 	Status      string           `json:"status"`
 	Reason      string           `json:"reason,omitempty"`
+	Since       time.Time        `json:"status_since,omitzero"`
+	Until       time.Time        `json:"status_until,omitzero"`
 	Revision    int64            `json:"revision"`
 	Version     int64            `json:"version"`
 	CreatedAt   time.Time        `json:"created_at"`
@@ -41,15 +43,23 @@ type identifierView struct {
 	Value      string    `json:"value"`
 	Verified   bool      `json:"verified"`
 	VerifiedAt time.Time `json:"verified_at,omitzero"`
+	// Undeliverable is there while messages to it come back.
+	Undeliverable *struct {
+		Reason string    `json:"reason"`
+		At     time.Time `json:"at"`
+	} `json:"undeliverable,omitempty"`
 }
 
 func (v customerView) print(p *program, o output) error {
 	return o.show(p, v, func() error {
-		pairs := []string{"customer", v.ID, "status", v.Status, "reason", v.Reason, "revision", fmt.Sprint(v.Revision), "created", when(v.CreatedAt), "updated", when(v.UpdatedAt)}
+		pairs := []string{"customer", v.ID, "status", v.Status, "reason", v.Reason, "until", when(v.Until), "revision", fmt.Sprint(v.Revision), "created", when(v.CreatedAt), "updated", when(v.UpdatedAt)}
 		for _, it := range v.Identifiers {
 			state := " (not verified)"
 			if it.Verified {
 				state = " (verified " + when(it.VerifiedAt) + ")"
+			}
+			if it.Undeliverable != nil {
+				state += " (messages come back since " + when(it.Undeliverable.At) + ": " + it.Undeliverable.Reason + ")"
 			}
 			pairs = append(pairs, it.Kind, it.Value+state)
 		}
@@ -71,7 +81,7 @@ func (v customerView) print(p *program, o output) error {
 // fetch reads a customer that is named by id or identifier.
 func (c ofCustomer) fetch(ctx context.Context, cl *client) (customerView, error) {
 	var found customerView
-	path, query := pathTo("tenants", c.Tenant, "customers"), url.Values{"identifier": {c.Customer}}
+	path, query := pathTo("tenants", c.Tenant, "customers", "by-identifier"), url.Values{"identifier": {c.Customer}}
 	if _, err := id.Parse[id.Customer](c.Customer); err == nil {
 		path, query = pathTo("tenants", c.Tenant, "customers", c.Customer), nil
 	}
@@ -229,8 +239,8 @@ type statusView struct {
 	Sessions int    `json:"sessions_ended"`
 }
 
-// statusCommand is customer lock, unlock, suspend and activate: the last word
-// of the command is the act.
+// statusCommand is customer unlock, activate, close and reopen: the last word of
+// the command is the act.
 type statusCommand struct {
 	ofCustomer
 	output

@@ -35,8 +35,7 @@ type explanationView struct {
 type explainCommand struct {
 	place
 	output
-	Tenant string `placeholder:"TENANT" help:"Only if it is an error of this tenant."`
-	Error  string `arg:"" help:"The id of the error, as its page or answer shows it: err_…"`
+	Error string `arg:"" help:"The id of the error, as its page or answer shows it: err_…"`
 }
 
 func (c *explainCommand) Run(ctx context.Context, p *program) error {
@@ -46,9 +45,6 @@ func (c *explainCommand) Run(ctx context.Context, p *program) error {
 	}
 	defer cl.end(p)
 	path := pathTo("errors", c.Error)
-	if c.Tenant != "" {
-		path = pathTo("tenants", c.Tenant, "errors", c.Error)
-	}
 	var e explanationView
 	if err := cl.call(ctx, http.MethodGet, path, nil, nil, &e); err != nil {
 		return err

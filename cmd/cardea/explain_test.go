@@ -46,6 +46,6 @@ func TestExplain(t *testing.T) {
 			}
 			stop()
 		}
-		m.fails(exitFailed, "No such error is known", m.at("explain", "--tenant", "shop", fault[:len(fault)-3]+"zzz")...)
+		m.fails(exitFailed, "No such error is known", m.at("explain", fault[:len(fault)-3]+"zzz")...)
 	})
 }

@@ -28,11 +28,11 @@ const (
 func TestTenants(t *testing.T) {
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		o := operate(t, i)
-		made := o.json(o.must(201, post, "/v1/tenants", object{"slug": "shop", "name": "Shop", "settings": object{"password": object{"min_length": 12}}}))
+		made := o.json(o.must(201, post, "/admin/v1/tenants", object{"slug": "shop", "name": "Shop", "settings": object{"password": object{"min_length": 12}}}))
 		if made["issuer"] != i.Base+"/t/shop" || len(made["warnings"].([]any)) != 1 {
 			t.Errorf("%v", made)
 		}
-		own := o.json(o.must(201, post, "/v1/tenants", object{"slug": "club", "name": "Club", "issuer": "https://id.club.example"}))
+		own := o.json(o.must(201, post, "/admin/v1/tenants", object{"slug": "club", "name": "Club", "issuer": "https://id.club.example"}))
 		if own["issuer"] != "https://id.club.example" {
 			t.Errorf("%v", own)
 		}
@@ -45,23 +45,23 @@ func TestTenants(t *testing.T) {
 			"weak settings":    {"slug": "x", "name": "x", "settings": object{"password": object{"min_length": 3}}},
 			"unknown settings": {"slug": "x", "name": "x", "settings": object{"nope": 1}},
 		} {
-			if a := o.do(post, "/v1/tenants", body); a.Status != 422 {
+			if a := o.do(post, "/admin/v1/tenants", body); a.Status != 422 {
 				t.Errorf("%s: %d %s", name, a.Status, a.Text)
 			}
 		}
-		o.must(409, post, "/v1/tenants", object{"slug": "shop", "name": "Another"})
-		for _, path := range []string{"/v1/tenants/shop", "/v1/tenants/" + made["id"].(string)} {
+		o.must(409, post, "/admin/v1/tenants", object{"slug": "shop", "name": "Another"})
+		for _, path := range []string{"/admin/v1/tenants/shop", "/admin/v1/tenants/" + made["id"].(string)} {
 			if found := o.json(o.must(200, get, path, nil)); found["id"] != made["id"] {
 				t.Errorf("%v", found)
 			}
 		}
-		o.must(404, get, "/v1/tenants/nobody", nil)
-		o.must(404, get, "/v1/tenants/ten_00000000000000000000000001", nil)
+		o.must(404, get, "/admin/v1/tenants/nobody", nil)
+		o.must(404, get, "/admin/v1/tenants/ten_00000000000000000000000001", nil)
 
 		// Page by page.
 		var seen []string
 		for after := ""; ; {
-			page := o.json(o.must(200, get, "/v1/tenants?limit=1"+after, nil))
+			page := o.json(o.must(200, get, "/admin/v1/tenants?limit=1"+after, nil))
 			for _, item := range page["items"].([]any) {
 				seen = append(seen, item.(object)["slug"].(string))
 			}
@@ -81,7 +81,7 @@ func TestSettings(t *testing.T) {
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		o := operate(t, i)
 		i.Tenant("shop", nil)
-		path := "/v1/tenants/shop/settings"
+		path := "/admin/v1/tenants/shop/settings"
 		before := o.must(200, get, path, nil)
 		if before.Header.Get("ETag") != `"1"` {
 			t.Errorf("ETag %q", before.Header.Get("ETag"))
@@ -136,7 +136,7 @@ func TestApplications(t *testing.T) {
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		o := operate(t, i)
 		shop := i.Tenant("shop", nil)
-		path := "/v1/tenants/shop/applications"
+		path := "/admin/v1/tenants/shop/applications"
 		made := o.json(o.must(201, post, path, object{"name": "App", "kind": "web", "redirect_uris": []string{"https://app.example/cb"}}))
 		secret := made["client_secret"].(string)
 		if len(secret) < 40 || made["id_token_signed_response_alg"] != "RS256" {
@@ -175,7 +175,7 @@ func TestApplications(t *testing.T) {
 			}
 		}
 		for _, field := range []string{"client_id", "tenant", "client_secret", "secret_hashes", "revision"} {
-			if a := o.do(post, path, object{"name": "x", "kind": "machine", field: "x"}); a.Status != 400 {
+			if a := o.do(post, path, object{"name": "x", "kind": "machine", field: "x"}); a.Status != 422 {
 				t.Errorf("%s may be chosen: %d %s", field, a.Status, a.Text)
 			}
 		}
@@ -189,7 +189,7 @@ func TestCustomers(t *testing.T) {
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		o := operate(t, i)
 		i.Tenant("shop", nil)
-		path := "/v1/tenants/shop/customers"
+		path := "/admin/v1/tenants/shop/customers"
 		made := o.json(o.must(201, post, path, object{
 			"identifiers": []object{{"kind": "email", "value": "Ana@Example.com", "verified": true}, {"value": "+44 20 7946 0958"}},
 			"profile":     object{"given_name": "Ana"},
@@ -200,18 +200,18 @@ func TestCustomers(t *testing.T) {
 			t.Errorf("%v", made)
 		}
 		for _, found := range []answer{
-			o.must(200, get, one, nil), o.must(200, get, path+"?identifier="+url.QueryEscape("ANA@example.com"), nil),
-			o.must(200, get, path+"?kind=email&identifier=ana%40example.com", nil),
+			o.must(200, get, one, nil), o.must(200, get, path+"/by-identifier?identifier="+url.QueryEscape("ANA@example.com"), nil),
+			o.must(200, get, path+"/by-identifier?kind=email&identifier=ana%40example.com", nil),
 		} {
 			if o.json(found)["id"] != made["id"] {
 				t.Errorf("%s", found.Text)
 			}
 		}
 		// Only what is verified finds anybody.
-		o.must(404, get, path+"?identifier="+url.QueryEscape("+442079460958"), nil)
-		o.must(404, get, path+"?identifier="+url.QueryEscape("nobody@example.com"), nil)
-		o.must(400, get, path+"?identifier="+url.QueryEscape("a@b"), nil)
-		o.must(400, get, path, nil)
+		o.must(404, get, path+"/by-identifier?identifier="+url.QueryEscape("+442079460958"), nil)
+		o.must(404, get, path+"/by-identifier?identifier="+url.QueryEscape("nobody@example.com"), nil)
+		o.must(400, get, path+"/by-identifier?identifier="+url.QueryEscape("a@b"), nil)
+		o.must(400, get, path+"/by-identifier", nil)
 		o.must(409, post, path, object{"identifiers": []object{{"value": "ana@example.com", "verified": true}}})
 		o.must(201, post, path, object{"identifiers": []object{{"value": "ana@example.com"}}})
 
@@ -222,7 +222,7 @@ func TestCustomers(t *testing.T) {
 			{"identifiers": []object{{"value": "b@example.com"}}, "id": "cus_00000000000000000000000001"},
 			{"identifiers": []object{{"value": "b@example.com"}}, "status": "locked"},
 		} {
-			if a := o.do(post, path, body); a.Status != 400 {
+			if a := o.do(post, path, body); a.Status != 422 || !strings.Contains(a.Text, "is not known here") {
 				t.Errorf("%v: %d %s", body, a.Status, a.Text)
 			}
 		}
@@ -257,7 +257,7 @@ func TestStatus(t *testing.T) {
 		for _, act := range []struct{ shut, status, open string }{{"lock", "locked", "unlock"}, {"suspend", "suspended", "activate"}} {
 			email := act.shut + "@example.com"
 			who := i.Customer(shop, email, password)
-			one := "/v1/tenants/shop/customers/" + string(who)
+			one := "/admin/v1/tenants/shop/customers/" + string(who)
 			browser := i.Browser()
 			tokens := app.SignIn(i, browser, email, password, url.Values{"scope": {"openid offline_access"}})
 			if !app.Active(i, tokens.Access) || len(o.items(one+"/sessions")) != 1 {
@@ -276,7 +276,7 @@ func TestStatus(t *testing.T) {
 			if shown := o.json(o.must(200, get, one, nil)); shown["status"] != act.status || shown["reason"] != "asked" {
 				t.Errorf("%v", shown)
 			}
-			if told := o.items("/v1/tenants/shop/events?type=customer.status.changed&customer=" + string(who)); len(told) != 1 || fmt.Sprint(told[0]["operator"]) != "map[reason:asked]" {
+			if told := o.items("/admin/v1/tenants/shop/events?type=customer.status.changed&customer=" + string(who)); len(told) != 1 || fmt.Sprint(told[0]["operator"]) != "map[reason:asked]" {
 				t.Errorf("%v", told)
 			}
 			o.must(200, post, one+"/"+act.shut, nil) // again does nothing
@@ -295,7 +295,7 @@ func TestStatus(t *testing.T) {
 			o.must(200, post, one+"/erase", nil)
 			o.must(200, post, one+"/erase", nil)
 			o.must(410, get, one, nil)
-			o.must(404, get, "/v1/tenants/shop/customers?identifier="+url.QueryEscape(email), nil)
+			o.must(404, get, "/admin/v1/tenants/shop/customers/by-identifier?identifier="+url.QueryEscape(email), nil)
 			for _, path := range []string{"/lock", "/unlock", "/suspend", "/activate"} {
 				o.must(409, post, one+path, nil)
 			}
@@ -317,7 +317,7 @@ func TestUnlockForgetsGuesses(t *testing.T) {
 		for _, status := range []string{"active", "lock"} {
 			email := status + "@example.com"
 			who := i.Customer(shop, email, password)
-			one := "/v1/tenants/shop/customers/" + string(who)
+			one := "/admin/v1/tenants/shop/customers/" + string(who)
 			page := func(b *servertest.Browser) *servertest.Page {
 				return b.Answer(b.Get(app.URL(i, app.Authorize(nil))), url.Values{"identifier": {email}})
 			}
@@ -343,7 +343,7 @@ func TestUnlockForgetsGuesses(t *testing.T) {
 			if p := b.Answer(page(b), url.Values{"password": {password}}); p.Location == nil || !p.Location.Query().Has("code") {
 				t.Errorf("%s: after it was unlocked the owner is answered %d %s", status, p.Status, servertest.Text(p.Body))
 			}
-			if cleared := o.items("/v1/tenants/shop/events?customer=" + string(who) + "&type=customer.limits.cleared"); len(cleared) != 1 {
+			if cleared := o.items("/admin/v1/tenants/shop/events?customer=" + string(who) + "&type=customer.limits.cleared"); len(cleared) != 1 {
 				t.Errorf("%s: on record are %v", status, cleared)
 			}
 		}
@@ -356,7 +356,7 @@ func TestSessionsAndGrants(t *testing.T) {
 		shop := i.Tenant("shop", nil)
 		app := i.Application(shop, func(s *application.Settings) { s.FirstParty = true })
 		who := i.Customer(shop, "ana@example.com", password)
-		one := "/v1/tenants/shop/customers/" + string(who)
+		one := "/admin/v1/tenants/shop/customers/" + string(who)
 		first := app.SignIn(i, i.Browser(), "ana@example.com", password, nil)
 		second := app.SignIn(i, i.Browser(), "ana@example.com", password, nil)
 		sessions := o.items(one + "/sessions")
@@ -398,41 +398,41 @@ func TestKeysAndEvents(t *testing.T) {
 		shop := i.Tenant("shop", nil)
 		i.Application(shop, nil)
 		who := i.Customer(shop, "ana@example.com", password)
-		before := o.items("/v1/tenants/shop/keys")
+		before := o.items("/admin/v1/tenants/shop/keys")
 		if len(before) == 0 {
 			t.Fatal("there are no keys")
 		}
-		kid := o.json(o.must(200, post, "/v1/tenants/shop/keys/rotate", object{"alg": "ES256"}))["kid"]
-		after := o.must(200, get, "/v1/tenants/shop/keys", nil)
+		kid := o.json(o.must(200, post, "/admin/v1/tenants/shop/keys/rotate", object{"alg": "ES256"}))["kid"]
+		after := o.must(200, get, "/admin/v1/tenants/shop/keys", nil)
 		if !strings.Contains(after.Text, kid.(string)) || !strings.Contains(after.Text, `"published"`) || strings.Contains(after.Text, "private") {
 			t.Errorf("%s", after.Text)
 		}
-		o.must(200, post, "/v1/tenants/shop/keys/rotate", object{"envelope": true})
+		o.must(200, post, "/admin/v1/tenants/shop/keys/rotate", object{"envelope": true})
 		for _, body := range []object{{}, {"alg": "HS256"}, {"alg": "none"}, {"alg": "ES256", "envelope": true}, {"lookup": true, "envelope": true}, {"lookup": true, "alg": "ES256"}} {
-			o.must(422, post, "/v1/tenants/shop/keys/rotate", body)
+			o.must(422, post, "/admin/v1/tenants/shop/keys/rotate", body)
 		}
 		for n := 0; ; n++ {
-			if o.json(o.must(200, post, "/v1/root-key/rewrap", nil))["done"] == true {
+			if o.json(o.must(200, post, "/admin/v1/root-key/rewrap", nil))["done"] == true {
 				break
 			}
 			if n == 20 {
 				t.Fatal("rewrapping does not end")
 			}
 		}
-		o.must(200, get, "/v1/tenants/shop/customers/"+string(who), nil)
+		o.must(200, get, "/admin/v1/tenants/shop/customers/"+string(who), nil)
 
-		o.must(200, post, "/v1/tenants/shop/customers/"+string(who)+"/lock", nil)
-		events := o.items("/v1/tenants/shop/events?customer=" + string(who))
+		o.must(200, post, "/admin/v1/tenants/shop/customers/"+string(who)+"/lock", nil)
+		events := o.items("/admin/v1/tenants/shop/events?customer=" + string(who))
 		if len(events) == 0 || events[0]["type"] != "customer.status.changed" || events[0]["actor"] != "operator" {
 			t.Errorf("%v", events)
 		}
-		all := o.must(200, get, "/v1/tenants/shop/events?limit=500", nil)
+		all := o.must(200, get, "/admin/v1/tenants/shop/events?limit=500", nil)
 		if strings.Contains(all.Text, "ana@example.com") {
 			t.Error("events tell who it was")
 		}
 		var paged []string
 		for after := ""; ; {
-			page := o.json(o.must(200, get, "/v1/tenants/shop/events?order=oldest&limit=2"+after, nil))
+			page := o.json(o.must(200, get, "/admin/v1/tenants/shop/events?order=oldest&limit=2"+after, nil))
 			for _, item := range page["items"].([]any) {
 				paged = append(paged, item.(object)["id"].(string))
 			}
@@ -442,13 +442,13 @@ func TestKeysAndEvents(t *testing.T) {
 			}
 			after = "&after=" + next
 		}
-		if want := len(o.items("/v1/tenants/shop/events?limit=500")); len(paged) != want {
+		if want := len(o.items("/admin/v1/tenants/shop/events?limit=500")); len(paged) != want {
 			t.Errorf("%d events by pages, %d at once", len(paged), want)
 		}
 		for _, query := range []string{"customer=x", "since=yesterday", "until=1", "order=random", "limit=0", "limit=501", "limit=x", "after=x", "nope=1", "limit=1&limit=2"} {
-			o.must(400, get, "/v1/tenants/shop/events?"+query, nil)
+			o.must(400, get, "/admin/v1/tenants/shop/events?"+query, nil)
 		}
-		if found := o.items("/v1/tenants/shop/events?type=customer.status.changed&since=2001-01-01T00:00:00Z"); len(found) != 1 {
+		if found := o.items("/admin/v1/tenants/shop/events?type=customer.status.changed&since=2001-01-01T00:00:00Z"); len(found) != 1 {
 			t.Errorf("%v", found)
 		}
 	})
@@ -463,7 +463,7 @@ func TestOneTenantsPathWithAnothersObject(t *testing.T) {
 		appA, appB := i.Application(a, nil), i.Application(b, func(s *application.Settings) { s.FirstParty = true })
 		whoA, whoB := i.Customer(a, "a@example.com", password), i.Customer(b, "b@example.com", password)
 		tokens := appB.SignIn(i, i.Browser(), "b@example.com", password, nil)
-		ofB := "/v1/tenants/org-b/customers/" + string(whoB)
+		ofB := "/admin/v1/tenants/org-b/customers/" + string(whoB)
 		sid := o.items(ofB + "/sessions")[0]["id"].(string)
 		before := o.must(200, get, ofB, nil).Text
 
@@ -472,7 +472,7 @@ func TestOneTenantsPathWithAnothersObject(t *testing.T) {
 			body         any
 		}
 		var calls []call
-		foreign := "/v1/tenants/org-a/customers/" + string(whoB)
+		foreign := "/admin/v1/tenants/org-a/customers/" + string(whoB)
 		for _, verb := range []string{"lock", "unlock", "suspend", "activate", "erase"} {
 			calls = append(calls, call{post, foreign + "/" + verb, object{}})
 		}
@@ -480,22 +480,22 @@ func TestOneTenantsPathWithAnothersObject(t *testing.T) {
 			call{get, foreign, nil}, call{put, foreign + "/profile", object{"revision": 1, "profile": object{}}},
 			call{get, foreign + "/sessions", nil}, call{remove, foreign + "/sessions", nil}, call{remove, foreign + "/sessions/" + sid, nil},
 			call{get, foreign + "/grants", nil}, call{remove, foreign + "/grants/" + string(appB.ID), nil},
-			call{get, "/v1/tenants/org-a/customers?identifier=b%40example.com", nil},
-			call{get, "/v1/tenants/org-a/applications/" + string(appB.ID), nil},
-			call{post, "/v1/tenants/org-a/applications/" + string(appB.ID) + "/secret", object{}},
+			call{get, "/admin/v1/tenants/org-a/customers/by-identifier?identifier=b%40example.com", nil},
+			call{get, "/admin/v1/tenants/org-a/applications/" + string(appB.ID), nil},
+			call{post, "/admin/v1/tenants/org-a/applications/" + string(appB.ID) + "/secret", object{}},
 			// Own parent, another's child.
-			call{remove, "/v1/tenants/org-a/customers/" + string(whoA) + "/sessions/" + sid, nil},
-			call{remove, "/v1/tenants/org-a/customers/" + string(whoA) + "/grants/" + string(appB.ID), nil},
+			call{remove, "/admin/v1/tenants/org-a/customers/" + string(whoA) + "/sessions/" + sid, nil},
+			call{remove, "/admin/v1/tenants/org-a/customers/" + string(whoA) + "/grants/" + string(appB.ID), nil},
 		)
 		for _, c := range calls {
 			if got := o.do(c.method, c.path, c.body); got.Status != 404 {
 				t.Errorf("%s %s: %d %s", c.method, c.path, got.Status, got.Text)
 			}
 		}
-		if found := o.items("/v1/tenants/org-a/events?customer=" + string(whoB)); len(found) != 0 {
+		if found := o.items("/admin/v1/tenants/org-a/events?customer=" + string(whoB)); len(found) != 0 {
 			t.Errorf("another tenant's events: %v", found)
 		}
-		if found := o.items("/v1/tenants/org-a/applications?after=" + strings.Replace(string(appB.ID), string(appB.ID)[4:], strings.Repeat("0", 26), 1)); len(found) != 1 || found[0]["client_id"] != string(appA.ID) {
+		if found := o.items("/admin/v1/tenants/org-a/applications?after=" + strings.Replace(string(appB.ID), string(appB.ID)[4:], strings.Repeat("0", 26), 1)); len(found) != 1 || found[0]["client_id"] != string(appA.ID) {
 			t.Errorf("%v", found)
 		}
 		if now := o.must(200, get, ofB, nil).Text; now != before || !appB.Active(i, tokens.Access) {
@@ -513,23 +513,27 @@ func TestStrictness(t *testing.T) {
 		name, method, path, contentType, body string
 		want                                  int
 	}{
-		{"an unknown field", post, "/v1/tenants", "application/json", `{"slug":"x","name":"x","nope":1}`, 400},
-		{"a second document", post, "/v1/tenants", "application/json", `{"slug":"x","name":"x"}{}`, 400},
-		{"not JSON", post, "/v1/tenants", "application/json", `slug=x`, 400},
-		{"an array", post, "/v1/tenants", "application/json", `[]`, 400},
-		{"a form", post, "/v1/tenants", "application/x-www-form-urlencoded", `slug=x&name=x`, 415},
-		{"text", post, "/v1/tenants", "text/plain", `{"slug":"x","name":"x"}`, 415},
-		{"no type", post, "/v1/tenants", "", `{"slug":"x","name":"x"}`, 415},
-		{"too much", post, "/v1/tenants", "application/json", `{"slug":"` + strings.Repeat("x", 1<<20) + `"}`, 413},
-		{"an unknown parameter", get, "/v1/tenants?limt=3", "", "", 400},
-		{"a forged page", get, "/v1/tenants?after=%27%20OR%201%3D1", "", "", 400},
-		{"a page of another list", get, "/v1/tenants?after=cus_00000000000000000000000001", "", "", 400},
-		{"an unknown path", get, "/v1/nope", "", "", 404},
+		{"an unknown field", post, "/admin/v1/tenants", "application/json", `{"slug":"x","name":"x","nope":1}`, 422},
+		{"a second document", post, "/admin/v1/tenants", "application/json", `{"slug":"x","name":"x"}{}`, 400},
+		{"not JSON", post, "/admin/v1/tenants", "application/json", `slug=x`, 400},
+		{"an array", post, "/admin/v1/tenants", "application/json", `[]`, 422},
+		{"a name twice", post, "/admin/v1/tenants", "application/json", `{"slug":"x","name":"x","slug":"y"}`, 400},
+		{"a name twice, deeper", post, "/admin/v1/tenants", "application/json", `{"slug":"x","name":"x","settings":{"tokens":{"access":"5m","access":"6m"}}}`, 400},
+		{"nothing", post, "/admin/v1/tenants", "application/json", ``, 400},
+		{"null", post, "/admin/v1/tenants", "application/json", `null`, 422},
+		{"a form", post, "/admin/v1/tenants", "application/x-www-form-urlencoded", `slug=x&name=x`, 415},
+		{"text", post, "/admin/v1/tenants", "text/plain", `{"slug":"x","name":"x"}`, 415},
+		{"no type", post, "/admin/v1/tenants", "", `{"slug":"x","name":"x"}`, 415},
+		{"too much", post, "/admin/v1/tenants", "application/json", `{"slug":"` + strings.Repeat("x", 1<<20) + `"}`, 413},
+		{"an unknown parameter", get, "/admin/v1/tenants?limt=3", "", "", 400},
+		{"a forged page", get, "/admin/v1/tenants?after=%27%20OR%201%3D1", "", "", 400},
+		{"a page of another list", get, "/admin/v1/tenants?after=cus_00000000000000000000000001", "", "", 400},
+		{"an unknown path", get, "/admin/v1/nope", "", "", 404},
 		{"the root", get, "/", "", "", 404},
-		{"another method", http.MethodPatch, "/v1/tenants", "", "", 404},
-		{"a relative folder", post, "/v1/backup", "application/json", `{"folder":"x"}`, 422},
-		{"a folder that is nowhere", post, "/v1/backup", "application/json", `{"folder":"/nowhere/at/all"}`, 422},
-		{"something in the way of erasing", post, "/v1/tenants/shop/customers/nonsense/erase", "application/json", `{"sure":true}`, 404},
+		{"another method", http.MethodPatch, "/admin/v1/tenants", "", "", 404},
+		{"a relative folder", post, "/admin/v1/backup", "application/json", `{"folder":"x"}`, 422},
+		{"a folder that is nowhere", post, "/admin/v1/backup", "application/json", `{"folder":"/nowhere/at/all"}`, 422},
+		{"something in the way of erasing", post, "/admin/v1/tenants/shop/customers/nonsense/erase", "application/json", `{"sure":true}`, 400},
 	} {
 		if a := o.send(c.method, c.path, c.contentType, c.body); a.Status != c.want && (c.want != 404 || a.Status != 405) {
 			t.Errorf("%s: %d %s", c.name, a.Status, a.Text)
@@ -544,9 +548,9 @@ func TestBackup(t *testing.T) {
 		o := operate(t, i)
 		shop := i.Tenant("shop", nil)
 		who := i.Customer(shop, "ana@example.com", password)
-		o.must(200, post, "/v1/tenants/shop/customers/"+string(who)+"/erase", nil)
+		o.must(200, post, "/admin/v1/tenants/shop/customers/"+string(who)+"/erase", nil)
 		folder := filepath.Join(t.TempDir(), "backup")
-		report := o.json(o.must(201, post, "/v1/backup", object{"folder": folder}))
+		report := o.json(o.must(201, post, "/admin/v1/backup", object{"folder": folder}))
 		if report["rows"].(float64) == 0 {
 			t.Errorf("%v", report)
 		}
@@ -555,8 +559,8 @@ func TestBackup(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		o.must(409, post, "/v1/backup", object{"folder": folder})
-		ledger := o.must(200, get, "/v1/erasure-ledger", nil).Text
+		o.must(409, post, "/admin/v1/backup", object{"folder": folder})
+		ledger := o.must(200, get, "/admin/v1/erasure-ledger", nil).Text
 		kept, err := os.ReadFile(filepath.Join(folder, "ledger.jsonl"))
 		if err != nil || string(kept) != ledger || !strings.Contains(ledger, string(who)) {
 			t.Errorf("%v: %s", err, ledger)
@@ -574,7 +578,7 @@ func TestBrands(t *testing.T) {
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		o := operate(t, i)
 		made := i.Tenant("thyme", nil)
-		const path = "/v1/tenants/thyme/brand"
+		const path = "/admin/v1/tenants/thyme/brand"
 		found := o.must(200, "GET", path, nil)
 		if b := o.json(found); b["name"] != made.Brand.Name || b["revision"] != 1.0 || found.Header.Get("ETag") != `"1"` || len(b["assets"].([]any)) != 0 {
 			t.Errorf("%v", b)
@@ -625,6 +629,6 @@ func TestBrands(t *testing.T) {
 		}
 		o.must(200, "DELETE", path+"/assets/logo", nil)
 		o.must(404, "DELETE", path+"/assets/logo", nil)
-		o.must(404, "GET", "/v1/tenants/nobody/brand", nil)
+		o.must(404, "GET", "/admin/v1/tenants/nobody/brand", nil)
 	})
 }

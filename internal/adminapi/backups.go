@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -10,20 +11,23 @@ import (
 	"github.com/cardea-id/cardea/internal/problem"
 )
 
-// newBackup says where a backup goes, on the server's machine.
-type newBackup struct {
-	Folder string `json:"folder"`
-	Keys   string `json:"keys"` // "" for a folder within Folder
+func (a *api) backupOperations() {
+	declare(a, operation{
+		id: "makeBackup", method: post, path: "/backup", noun: installation, scope: "installation:write", status: http.StatusCreated,
+		summary:     "Make a backup",
+		description: "Writes both parts into folders on the server's machine, while it goes on serving. The answer comes when they are whole.",
+		errors:      []int{409},
+	}, a.backUp)
 }
 
-func (a *api) backUp(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	var wanted newBackup
-	if err := decode(w, r, &wanted); err != nil {
-		return err
-	}
+// newBackup says where a backup goes, on the server's machine.
+type newBackup struct {
+	Folder string `json:"folder" doc:"The absolute path of a folder that is not there yet." example:"/var/backups/cardea/monday"`
+	Keys   string `json:"keys,omitempty" doc:"Where customers' keys go; without one, into a folder within the other."`
+}
+
+func (a *api) backUp(ctx context.Context, in *struct{ Body newBackup }) (*answer[*backup.Report], error) {
+	wanted := in.Body
 	var faults []problem.Field
 	if !filepath.IsAbs(wanted.Folder) {
 		faults = append(faults, problem.Field{Pointer: "/folder", Detail: "is the absolute path of a folder that is not there yet"})
@@ -32,17 +36,17 @@ func (a *api) backUp(w http.ResponseWriter, r *http.Request) error {
 		faults = append(faults, problem.Field{Pointer: "/keys", Detail: "is the absolute path of a folder that is not there yet, or empty"})
 	}
 	if len(faults) > 0 {
-		return problem.InvalidInput(faults...)
+		return nil, problem.InvalidInput(faults...)
 	}
-	report, err := backup.Write(r.Context(), a.source(), backup.Destination{Folder: wanted.Folder, Keys: wanted.Keys})
+	report, err := backup.Write(ctx, a.source(), backup.Destination{Folder: wanted.Folder, Keys: wanted.Keys})
 	if at, ok := errors.AsType[*fs.PathError](err); ok {
-		return refused("the server cannot write there: " + at.Error()).Because(err)
+		return nil, refused("the server cannot write there: " + at.Error()).Because(err)
 	}
 	if err == nil && a.BackedUp != nil {
-		err = a.BackedUp(r.Context(), report.Backup)
+		err = a.BackedUp(ctx, report.Backup)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return respond(w, http.StatusCreated, report)
+	return answerWith(report)
 }

@@ -4,9 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/cardea-id/cardea/internal/brand"
 	"github.com/cardea-id/cardea/internal/id"
@@ -14,6 +13,34 @@ import (
 	"github.com/cardea-id/cardea/internal/problem"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
+
+func (a *api) brandOperations() {
+	const path = ofTenant + "/brand"
+	declare(a, operation{
+		id: "showBrand", method: get, path: path, noun: brands, scope: "brands:read",
+		summary: "Show a tenant's brand", description: "Name, theme, links, texts, and the files that it has.", errors: []int{404},
+	}, a.showBrand)
+	declare(a, operation{
+		id: "changeBrand", method: put, path: path, noun: brands, scope: "brands:write",
+		summary: "Change a tenant's brand", description: "What the body names is changed, and the rest stays as it is. The body may be YAML.",
+		errors: []int{404, 409, 412}, body: jsonOrYAML(partial[brand.Change](a)),
+	}, a.applyBrand)
+	file := map[string]*huma.MediaType{"*/*": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}
+	declare(a, operation{
+		id: "setBrandAsset", method: put, path: path + "/assets/{role}", noun: brands, scope: "brands:write",
+		summary: "Set a file of a brand", description: "The body is the file as it is: what it is shows in its bytes.",
+		errors: []int{404, 409, 412, 413}, body: file, maxBody: brand.MaxAsset + 1,
+	}, a.setBrandAsset)
+	declare(a, operation{
+		id: "removeBrandAsset", method: remove, path: path + "/assets/{role}", noun: brands, scope: "brands:write", status: 200,
+		summary: "Remove a file of a brand", description: "What it stood for is shown as the program has it.", errors: []int{404, 409, 412},
+	}, a.removeBrandAsset)
+	declare(a, operation{
+		id: "previewBrand", method: post, path: path + "/preview", noun: brands, scope: "brands:read",
+		summary:     "See a page or a message of a brand",
+		description: "As it is, or as a change would leave it, with made-up customers. Nothing is changed or sent.", errors: []int{404},
+	}, a.previewBrand)
+}
 
 // Previews draws what a tenant's customers would see, with made-up customers.
 type Previews interface {
@@ -27,13 +54,13 @@ type brandView struct {
 	Tenant   id.Tenant       `json:"tenant"`
 	Revision int64           `json:"revision"`
 	Name     string          `json:"name"`
-	Theme    json.RawMessage `json:"theme"`
+	Theme    json.RawMessage `json:"theme" doc:"Colours, font and shape."`
 	brand.Document
 	Assets   []brand.Asset `json:"assets"`
-	Warnings []string      `json:"warnings,omitempty"`
+	Warnings []string      `json:"warnings,omitempty" doc:"What is allowed but weak."`
 }
 
-func respondBrand(w http.ResponseWriter, t *tenant.Tenant) error {
+func answerBrand(t *tenant.Tenant) (*versioned[brandView], error) {
 	b := t.Brand
 	view := brandView{ID: b.ID, Tenant: t.ID, Revision: b.Revision, Name: b.Name, Theme: b.Theme, Document: b.Document, Assets: b.Assets,
 		Warnings: b.Document.Warnings(t.Settings.Languages)}
@@ -43,138 +70,123 @@ func respondBrand(w http.ResponseWriter, t *tenant.Tenant) error {
 	if view.Assets == nil {
 		view.Assets = []brand.Asset{}
 	}
-	w.Header().Set("ETag", etag(b.Revision))
-	return respond(w, http.StatusOK, view)
+	return &versioned[brandView]{etag(b.Revision), view}, nil
 }
 
-func (a *api) showBrand(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	t, err := a.tenantOf(r)
-	if err != nil {
-		return err
-	}
-	return respondBrand(w, t)
+func (a *api) showBrand(ctx context.Context, _ *struct{ TenantPath }) (*versioned[brandView], error) {
+	return answerBrand(tenantOf(ctx))
 }
 
 // applyBrand changes what the body names and leaves the rest as it is.
-func (a *api) applyBrand(w http.ResponseWriter, r *http.Request) error {
-	return a.changeBrand(w, r, func(t *tenant.Tenant, revision int64) (*tenant.Tenant, error) {
-		text, err := body(w, r, "application/json", "application/yaml")
-		if err != nil {
-			return nil, err
-		}
-		change, err := brand.ParseChange(text)
+func (a *api) applyBrand(ctx context.Context, in *struct {
+	TenantPath
+	IfMatch
+	RawBody []byte
+},
+) (*versioned[brandView], error) {
+	return a.changeBrand(in.IfMatch, func(revision int64) (*tenant.Tenant, error) {
+		change, err := brand.ParseChange(in.RawBody)
 		if err != nil {
 			return nil, refused(reason(err, err))
 		}
-		return a.Tenants.ApplyBrand(r.Context(), t.ID, revision, change, Operator)
+		return a.Tenants.ApplyBrand(ctx, tenantOf(ctx).ID, revision, change, actor(ctx))
 	})
 }
 
-// setBrandAsset takes a file as it is: what it is shows in its bytes.
-func (a *api) setBrandAsset(w http.ResponseWriter, r *http.Request) error {
-	return a.changeBrand(w, r, func(t *tenant.Tenant, revision int64) (*tenant.Tenant, error) {
-		file, err := io.ReadAll(http.MaxBytesReader(w, r.Body, brand.MaxAsset+1))
-		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-			return nil, problem.New("too-large", http.StatusRequestEntityTooLarge, "The file is too large",
-				fmt.Sprintf("Nothing was changed. An asset has %d bytes at most.", brand.MaxAsset))
-		}
-		if err != nil {
-			return nil, badRequest("The body could not be read.").Because(err)
-		}
-		return a.Tenants.SetBrandAsset(r.Context(), t.ID, revision, brand.Role(r.PathValue("role")), file, Operator)
+// AssetPath names a file of a brand.
+type AssetPath struct {
+	TenantPath
+	Role string `path:"role" doc:"What the file is for." example:"logo"`
+}
+
+func (a *api) setBrandAsset(ctx context.Context, in *struct {
+	AssetPath
+	IfMatch
+	RawBody []byte `contentType:"*/*"`
+},
+) (*versioned[brandView], error) {
+	return a.changeBrand(in.IfMatch, func(revision int64) (*tenant.Tenant, error) {
+		return a.Tenants.SetBrandAsset(ctx, tenantOf(ctx).ID, revision, brand.Role(in.Role), in.RawBody, actor(ctx))
 	})
 }
 
-func (a *api) removeBrandAsset(w http.ResponseWriter, r *http.Request) error {
-	return a.changeBrand(w, r, func(t *tenant.Tenant, revision int64) (*tenant.Tenant, error) {
-		return a.Tenants.RemoveBrandAsset(r.Context(), t.ID, revision, brand.Role(r.PathValue("role")), Operator)
+func (a *api) removeBrandAsset(ctx context.Context, in *struct {
+	AssetPath
+	IfMatch
+},
+) (*versioned[brandView], error) {
+	return a.changeBrand(in.IfMatch, func(revision int64) (*tenant.Tenant, error) {
+		return a.Tenants.RemoveBrandAsset(ctx, tenantOf(ctx).ID, revision, brand.Role(in.Role), actor(ctx))
 	})
 }
 
 // changeBrand is what all changes of a brand have in common.
-func (a *api) changeBrand(w http.ResponseWriter, r *http.Request, change func(t *tenant.Tenant, revision int64) (*tenant.Tenant, error)) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	revision, err := ifMatch(r)
+func (a *api) changeBrand(match IfMatch, change func(revision int64) (*tenant.Tenant, error)) (*versioned[brandView], error) {
+	revision, err := match.revision()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	t, err := a.tenantOf(r)
-	if err != nil {
-		return err
-	}
-	changed, err := change(t, revision)
+	changed, err := change(revision)
 	if errors.Is(err, tenant.ErrChanged) && revision != 0 {
-		return problem.New("precondition-failed", http.StatusPreconditionFailed, "The state has changed",
-			"The brand was changed by somebody else since it was read. Nothing was changed. Read it again and repeat.")
+		return nil, preconditionFailed("The brand was changed by somebody else since it was read. Nothing was changed. Read it again and repeat.")
 	}
 	if errors.Is(err, tenant.ErrNoAsset) {
-		return problem.NotFound("The brand has nothing in that role. Show it to see what it has.").Because(err)
+		return nil, problem.NotFound("The brand has nothing in that role. Show it to see what it has.").Because(err)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return respondBrand(w, changed)
+	return answerBrand(changed)
 }
 
 // wantedPreview says what is to be shown: a page or a message, with the brand
 // as it is or as a change would leave it.
 type wantedPreview struct {
-	Page   string          `json:"page"`
-	Mail   string          `json:"mail"`
-	Lang   string          `json:"lang"`
-	Change json.RawMessage `json:"change"`
+	Page   string          `json:"page,omitempty" doc:"A page, or else a mail." example:"identify"`
+	Mail   string          `json:"mail,omitempty" doc:"A kind of message."`
+	Lang   string          `json:"lang,omitempty" doc:"Without one, the tenant's first language."`
+	Change json.RawMessage `json:"change,omitempty" doc:"What a change of the brand would name."`
 }
 
 // shownPreview is what there is to see.
 type shownPreview struct {
 	HTML    string `json:"html"`
-	Subject string `json:"subject,omitempty"` // of a message
-	Text    string `json:"text,omitempty"`    // its plain twin
-	From    string `json:"from,omitempty"`    // of a message
+	Subject string `json:"subject,omitempty" doc:"Of a message."`
+	Text    string `json:"text,omitempty" doc:"The plain twin of a message."`
+	From    string `json:"from,omitempty" doc:"Of a message."`
 }
 
-func (a *api) previewBrand(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	t, err := a.tenantOf(r)
-	if err != nil {
-		return err
-	}
-	var wanted wantedPreview
-	if err := decode(w, r, &wanted); err != nil {
-		return err
-	}
+func (a *api) previewBrand(ctx context.Context, in *struct {
+	TenantPath
+	Body wantedPreview
+},
+) (_ *answer[shownPreview], err error) {
+	t, wanted := tenantOf(ctx), in.Body
 	if (wanted.Page == "") == (wanted.Mail == "") {
-		return badRequest("Name either a page or a mail to be shown.")
+		return nil, badRequest("Name either a page or a mail to be shown.")
 	}
 	if len(wanted.Change) > 0 {
 		change, err := brand.ParseChange(wanted.Change)
 		if err != nil {
-			return refused(reason(err, err))
+			return nil, refused(reason(err, err))
 		}
 		if t, err = a.Tenants.WithBrand(t, change); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if wanted.Lang == "" {
 		wanted.Lang = t.Settings.Languages[0]
 	}
 	if wanted.Page != "" {
-		page, err := a.Previews.PreviewPage(r.Context(), t, wanted.Page, wanted.Lang)
+		page, err := a.Previews.PreviewPage(ctx, t, wanted.Page, wanted.Lang)
 		if err != nil {
-			return refused(reason(err, err))
+			return nil, refused(reason(err, err))
 		}
-		return respond(w, http.StatusOK, shownPreview{HTML: string(page)})
+		return answerWith(shownPreview{HTML: string(page)})
 	}
-	mail, err := a.Previews.PreviewMail(r.Context(), t, wanted.Mail, wanted.Lang)
+	mail, err := a.Previews.PreviewMail(ctx, t, wanted.Mail, wanted.Lang)
 	if err != nil {
-		return refused(reason(err, err))
+		return nil, refused(reason(err, err))
 	}
-	return respond(w, http.StatusOK, shownPreview{HTML: mail.HTML, Subject: mail.Subject, Text: mail.Text, From: mail.FromName + " <" + mail.From + ">"})
+	return answerWith(shownPreview{HTML: mail.HTML, Subject: mail.Subject, Text: mail.Text, From: mail.FromName + " <" + mail.From + ">"})
 }

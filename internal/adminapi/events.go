@@ -1,74 +1,84 @@
 package adminapi
 
 import (
+	"context"
 	"encoding/json"
-	"net/http"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/event"
 	"github.com/cardea-id/cardea/internal/id"
 )
 
+func (a *api) eventOperations() {
+	declare(a, operation{
+		id: "listEvents", method: get, path: ofTenant + "/events", noun: events, scope: "events:read",
+		summary:     "List what happened in a tenant",
+		description: "The newest first, or the oldest. Customers' personal parts stay sealed; what an operator said of an act is shown.",
+		errors:      []int{404},
+	}, a.listEvents)
+}
+
 // eventView is an event as it is answered. Customers' personal parts stay
 // sealed; what an operator said of an act, which the tenant's key seals, is
 // shown to operators.
 type eventView struct {
 	event.Record
-	Operator json.RawMessage `json:"operator,omitempty"`
+	Operator json.RawMessage `json:"operator,omitempty" doc:"What the operator said of it."`
 }
 
-// listEvents lists what happened in a tenant.
-func (a *api) listEvents(w http.ResponseWriter, r *http.Request) error {
-	t, err := a.tenantOf(r)
+func (a *api) listEvents(ctx context.Context, in *struct {
+	TenantPath
+	Paging
+	Customer string `query:"customer" doc:"Only those of this customer."`
+	Type     string `query:"type" doc:"Only those of this type." example:"customer.status.changed"`
+	Since    string `query:"since" doc:"Only those from then on (RFC 3339)." example:"2026-01-31T12:00:00Z"`
+	Until    string `query:"until" doc:"Only those before then (RFC 3339)."`
+	Order    string `query:"order" enum:"newest,oldest" default:"newest" doc:"Which come first."`
+},
+) (*answer[page[eventView]], error) {
+	t := tenantOf(ctx)
+	after, err := afterOf[id.Event](in.Paging)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	given, err := parameters(r, "after", "limit", "customer", "type", "since", "until", "order")
-	if err != nil {
-		return err
-	}
-	after, limit, err := paging[id.Event](given)
-	if err != nil {
-		return err
-	}
-	filter := event.Filter{Type: given["type"]}
-	if text := given["customer"]; text != "" {
-		if filter.Customer, err = id.Parse[id.Customer](text); err != nil {
-			return badRequest("The parameter customer is not the id of a customer.")
+	filter := event.Filter{Type: in.Type}
+	if in.Customer != "" {
+		if filter.Customer, err = id.Parse[id.Customer](in.Customer); err != nil {
+			return nil, badRequest("The parameter customer is not the id of a customer.")
 		}
 	}
-	for name, into := range map[string]*time.Time{"since": &filter.Since, "until": &filter.Until} {
-		if text := given[name]; text != "" {
-			if *into, err = time.Parse(time.RFC3339, text); err != nil {
-				return badRequest("The parameter " + name + " is a time such as 2026-01-31T12:00:00Z.")
+	if filter.Since, err = timeOf("since", in.Since); err != nil {
+		return nil, err
+	}
+	if filter.Until, err = timeOf("until", in.Until); err != nil {
+		return nil, err
+	}
+	found, err := a.Log.Read(ctx, t.ID, filter, event.Page{After: after, Limit: in.Limit, OldestFirst: in.Order == "oldest"})
+	if err != nil {
+		return nil, err
+	}
+	keys, err := a.Ring.Tenant(ctx, t.ID)
+	if err != nil {
+		return nil, err
+	}
+	p := pageOf(found, in.Limit, func(e event.Record) string { return string(e.ID) }, func(e event.Record) eventView { return eventView{Record: e} })
+	for n := range p.Items {
+		if said := p.Items[n].Personal; said != nil && said.Holder == "" {
+			if p.Items[n].Operator, err = said.Open(keys); err != nil {
+				return nil, err
 			}
 		}
 	}
-	which := event.Page{After: after, Limit: limit}
-	switch given["order"] {
-	case "", "newest":
-	case "oldest":
-		which.OldestFirst = true
-	default:
-		return badRequest("The parameter order is newest or oldest.")
+	return answerWith(p)
+}
+
+// timeOf reads a parameter that is a time; none is the zero time.
+func timeOf(name, text string) (at time.Time, err error) {
+	if text == "" {
+		return at, nil
 	}
-	found, err := a.Log.Read(r.Context(), t.ID, filter, which)
-	if err != nil {
-		return err
+	if at, err = time.Parse(time.RFC3339, text); err != nil {
+		return at, badRequest("The parameter " + name + " is a time such as 2026-01-31T12:00:00Z.")
 	}
-	keys, err := a.Ring.Tenant(r.Context(), t.ID)
-	if err != nil {
-		return err
-	}
-	answer := page[eventView]{Items: []eventView{}, Next: next(found, limit, func(e event.Record) string { return string(e.ID) })}
-	for _, e := range found {
-		view := eventView{Record: e}
-		if e.Personal != nil && e.Personal.Holder == "" {
-			if view.Operator, err = e.Personal.Open(keys); err != nil {
-				return err
-			}
-		}
-		answer.Items = append(answer.Items, view)
-	}
-	return respond(w, http.StatusOK, answer)
+	return at, nil
 }

@@ -1,8 +1,8 @@
 package adminapi
 
 import (
+	"context"
 	"errors"
-	"net/http"
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/explain"
@@ -14,56 +14,57 @@ import (
 // explanationView is what a support person may see of an error.
 type explanationView struct {
 	explain.Record
-	TenantName      string `json:"tenant_name,omitempty"`
-	ApplicationName string `json:"application_name,omitempty"`
-	Advice          string `json:"advice"`
+	TenantName      string `json:"tenant_name,omitempty" doc:"The tenant's slug."`
+	ApplicationName string `json:"application_name,omitempty" doc:"The application's name."`
+	Advice          string `json:"advice" doc:"What to do."`
 }
 
-// explainError tells what stands behind an error's id: of the installation, or
-// of the tenant that the path names.
-func (a *api) explainError(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	fault, err := id.Read[id.Fault](r.PathValue("error"))
+func (a *api) errorOperations() {
+	declare(a, operation{
+		id: "explainError", method: get, path: "/errors/{error}", noun: events, scope: "events:read", anyTenants: true,
+		summary: "Explain an error",
+		description: "What stands behind the id of an error that a customer or an application was shown, for whoever is asked about it: the door, " +
+			"the check that decided, why, and what to do. It holds nothing that was typed and nothing personal but the customer's id, and is kept " +
+			"for seven days; of a flood of errors not all are.",
+		errors: []int{404},
+	}, a.explainError)
+}
+
+func (a *api) explainError(ctx context.Context, in *struct {
+	Error string `path:"error" doc:"The id of the error, as it was shown or read out." example:"err_06c1x5m8kz7v9b2n4q6r8t0w1y"`
+},
+) (*answer[explanationView], error) {
+	fault, err := id.Read[id.Fault](in.Error)
 	if err != nil {
-		return badRequest("An error's id is err_ and 26 letters and digits. See whether it was read out right.")
+		return nil, badRequest("An error's id is err_ and 26 letters and digits. See whether it was read out right.")
 	}
-	var only id.Tenant
-	if r.PathValue("tenant") != "" {
-		t, err := a.tenantOf(r)
-		if err != nil {
-			return err
-		}
-		only = t.ID
-	}
-	found, err := a.Explanations.Find(r.Context(), fault)
+	found, err := a.Explanations.Find(ctx, fault)
 	if err != nil {
-		return unexplained(err)
+		return nil, unexplained(err)
 	}
-	if only != "" && found.Tenant != only {
-		return unexplained(explain.ErrUnknown)
+	if !callOf(ctx).holding.Reaches(found.Tenant) {
+		return nil, unexplained(explain.ErrUnknown)
 	}
 	view := explanationView{Record: found, Advice: found.Advice()}
 	if found.Tenant != "" {
-		t, err := a.Tenants.ByID(r.Context(), found.Tenant)
+		t, err := a.Tenants.ByID(ctx, found.Tenant)
 		if err != nil && !errors.Is(err, tenant.ErrNotFound) {
-			return err
+			return nil, err
 		}
 		if err == nil {
 			view.TenantName = t.Slug
 		}
 	}
 	if found.Application != "" {
-		app, err := a.Applications.Get(r.Context(), found.Tenant, found.Application)
+		app, err := a.Applications.Get(ctx, found.Tenant, found.Application)
 		if err != nil && !errors.Is(err, application.ErrNotFound) {
-			return err
+			return nil, err
 		}
 		if err == nil {
 			view.ApplicationName = app.Name
 		}
 	}
-	return respond(w, http.StatusOK, view)
+	return answerWith(view)
 }
 
 // unexplained says why an error cannot be explained.

@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"context"
 	"net/http"
 	"slices"
 
@@ -9,110 +10,123 @@ import (
 	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/problem"
 	"github.com/cardea-id/cardea/internal/sqldb"
-	"github.com/cardea-id/cardea/internal/tenant"
 )
 
+func (a *api) identifierOperations() {
+	const one = ofCustomer + "/identifiers/{identifier}"
+	declare(a, operation{
+		id: "addIdentifier", method: post, path: ofCustomer + "/identifiers", noun: customers, scope: "customers:write", status: http.StatusCreated,
+		summary: "Give a customer another identifier", description: "One that you know to be the customer's finds the customer at once.", errors: []int{404, 409, 410},
+	}, a.addIdentifier)
+	declare(a, operation{
+		id: "verifyIdentifier", method: post, path: one + "/verify", noun: customers, scope: "customers:write",
+		summary: "Say that an identifier is the customer's", description: "From then on it finds the customer, who can sign in with it. It may be repeated.", errors: []int{404, 409, 410},
+	}, a.verifyIdentifier)
+	declare(a, operation{
+		id: "removeIdentifier", method: remove, path: one, noun: customers, scope: "customers:write", status: http.StatusOK,
+		summary: "Take an identifier from a customer", description: "It finds nobody any more.", errors: []int{404, 410},
+	}, a.removeIdentifier)
+}
+
 // addIdentifier gives a customer another identifier.
-func (a *api) addIdentifier(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	t, c, err := a.customerOf(r)
+func (a *api) addIdentifier(ctx context.Context, in *struct {
+	CustomerPath
+	Body newIdentifier
+},
+) (*answer[customerView], error) {
+	t := tenantOf(ctx)
+	c, err := a.customerOf(ctx, in.CustomerPath)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var wanted newIdentifier
-	if err := decode(w, r, &wanted); err != nil {
-		return err
-	}
-	read, err := recognise(t, wanted.Kind, wanted.Value)
+	read, err := recognise(t, in.Body.Kind, in.Body.Value)
 	if err != nil {
-		return problem.InvalidInput(problem.Field{Pointer: "/value", Detail: err.Error()})
+		return nil, problem.InvalidInput(problem.Field{Pointer: "/value", Detail: err.Error()})
 	}
-	found, err := a.Directory.Get(r.Context(), t.ID, c)
+	found, err := a.Directory.Get(ctx, t.ID, c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if slices.ContainsFunc(found.Identifiers, func(it customer.Identifier) bool { return it.Kind == read.Kind && it.Key == read.Key }) {
-		return problem.Conflict("The customer has that identifier already. Nothing was changed.")
+		return nil, problem.Conflict("The customer has that identifier already. Nothing was changed.")
 	}
 	if len(found.Identifiers) >= maxIdentifiers {
-		return problem.Conflict("The customer has as many identifiers as a customer may have. Nothing was changed. Remove one first.")
+		return nil, problem.Conflict("The customer has as many identifiers as a customer may have. Nothing was changed. Remove one first.")
 	}
-	keys, err := a.Ring.Tenant(r.Context(), t.ID)
+	keys, err := a.Ring.Tenant(ctx, t.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	key, err := a.Directory.Key(r.Context(), t.ID, c)
+	key, err := a.Directory.Key(ctx, t.ID, c)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = a.DB.Write(r.Context(), func(tx *sqldb.Tx) error {
-		_, err := a.Directory.AddIdentifier(tx, keys, key, t.ID, c, customer.NewIdentifier{Normalised: read, Verified: wanted.Verified}, Operator)
+	err = a.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		_, err := a.Directory.AddIdentifier(tx, keys, key, t.ID, c, customer.NewIdentifier{Normalised: read, Verified: in.Body.Verified}, actor(ctx))
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return a.respondCustomer(w, r, http.StatusCreated, t.ID, c)
+	return a.answerCustomer(ctx, c)
+}
+
+// identifierPath names an identifier of a customer.
+type identifierPath struct {
+	CustomerPath
+	Identifier string `path:"identifier" doc:"The identifier's id, not its value."`
 }
 
 // verifyIdentifier records that the operator knows an identifier to be the
-// customer's. From then on it finds the customer.
-func (a *api) verifyIdentifier(w http.ResponseWriter, r *http.Request) error {
-	t, c, it, err := a.identifierOf(r)
+// customer's.
+func (a *api) verifyIdentifier(ctx context.Context, in *identifierPath) (*answer[customerView], error) {
+	t := tenantOf(ctx)
+	c, it, err := a.identifierOf(ctx, in)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := decode(w, r, &struct{}{}); err != nil {
-		return err
-	}
-	keys, err := a.Ring.Tenant(r.Context(), t.ID)
+	keys, err := a.Ring.Tenant(ctx, t.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = a.DB.Write(r.Context(), func(tx *sqldb.Tx) error {
-		return a.Directory.VerifyIdentifier(tx, keys, t.ID, c, identifier.Normalised{Kind: it.Kind, Key: it.Key, Display: it.Display}, Operator)
+	err = a.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		return a.Directory.VerifyIdentifier(tx, keys, t.ID, c, identifier.Normalised{Kind: it.Kind, Key: it.Key, Display: it.Display}, actor(ctx))
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return a.respondCustomer(w, r, http.StatusOK, t.ID, c)
+	return a.answerCustomer(ctx, c)
 }
 
 // removeIdentifier takes an identifier from a customer.
-func (a *api) removeIdentifier(w http.ResponseWriter, r *http.Request) error {
-	t, c, it, err := a.identifierOf(r)
+func (a *api) removeIdentifier(ctx context.Context, in *identifierPath) (*answer[customerView], error) {
+	c, it, err := a.identifierOf(ctx, in)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = a.DB.Write(r.Context(), func(tx *sqldb.Tx) error { return a.Directory.RemoveIdentifier(tx, t.ID, c, it.ID, Operator) })
+	err = a.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		return a.Directory.RemoveIdentifier(tx, tenantOf(ctx).ID, c, it.ID, actor(ctx))
+	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return a.respondCustomer(w, r, http.StatusOK, t.ID, c)
+	return a.answerCustomer(ctx, c)
 }
 
 // identifierOf finds the customer and the identifier that a path names.
-func (a *api) identifierOf(r *http.Request) (*tenant.Tenant, id.Customer, customer.Identifier, error) {
-	fail := func(err error) (*tenant.Tenant, id.Customer, customer.Identifier, error) {
-		return nil, "", customer.Identifier{}, err
-	}
-	if _, err := parameters(r); err != nil {
-		return fail(err)
-	}
-	t, c, err := a.customerOf(r)
+func (a *api) identifierOf(ctx context.Context, in *identifierPath) (id.Customer, customer.Identifier, error) {
+	c, err := a.customerOf(ctx, in.CustomerPath)
 	if err != nil {
-		return fail(err)
+		return "", customer.Identifier{}, err
 	}
-	found, err := a.Directory.Get(r.Context(), t.ID, c)
+	found, err := a.Directory.Get(ctx, tenantOf(ctx).ID, c)
 	if err != nil {
-		return fail(err)
+		return "", customer.Identifier{}, err
 	}
 	for _, it := range found.Identifiers {
-		if string(it.ID) == r.PathValue("identifier") {
-			return t, c, it, nil
+		if string(it.ID) == in.Identifier {
+			return c, it, nil
 		}
 	}
-	return fail(problem.NotFound("The customer has no such identifier."))
+	return "", customer.Identifier{}, problem.NotFound("The customer has no such identifier.")
 }

@@ -1,150 +1,74 @@
 package adminapi
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"mime"
-	"net/http"
-	"slices"
+	"context"
 	"strconv"
 	"strings"
 
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/id"
-	"github.com/cardea-id/cardea/internal/problem"
-	"github.com/cardea-id/cardea/internal/tenant"
 )
 
-const (
-	maxBody      = 1 << 20
-	defaultLimit = 50
-	maxLimit     = 500
-)
+// maxBody is how many bytes a body has at most, where an operation says no other.
+const maxBody = 1 << 20
 
-// page is a part of a list, as it is answered.
-type page[T any] struct {
-	Items []T    `json:"items"`
-	Next  string `json:"next,omitempty"` // "after" of the next page; "" at the end
+// afterOf reads where a page begins.
+func afterOf[K id.Kind](p Paging) (after K, err error) {
+	if p.After == "" {
+		return "", nil
+	}
+	if after, err = id.Parse[K](p.After); err != nil {
+		return "", badRequest("The parameter after is not what a page of this list gave as next.")
+	}
+	return after, nil
 }
 
-func respond(w http.ResponseWriter, status int, value any) error {
-	body, err := json.Marshal(value)
+// pageOf makes a page of what was found.
+func pageOf[T, V any](found []T, limit int, key func(T) string, view func(T) V) page[V] {
+	p := page[V]{Items: make([]V, 0, len(found))}
+	for _, x := range found {
+		p.Items = append(p.Items, view(x))
+	}
+	if len(found) >= limit { // the next page begins after the last item of a full one
+		p.Next = key(found[len(found)-1])
+	}
+	return p
+}
+
+func etag(revision int64) string { return `"` + strconv.FormatInt(revision, 10) + `"` }
+
+// revision reads the revision that the caller has read; 0 where none is named.
+func (m IfMatch) revision() (int64, error) {
+	if m.Match == "" || m.Match == "*" {
+		return 0, nil
+	}
+	revision, err := strconv.ParseInt(strings.Trim(m.Match, `"`), 10, 64)
+	if err != nil || revision < 1 || etag(revision) != m.Match {
+		return 0, badRequest(`If-Match is the ETag that was answered, as in "3".`)
+	}
+	return revision, nil
+}
+
+// CustomerPath names a customer of a tenant.
+type CustomerPath struct {
+	TenantPath
+	Customer string `path:"customer" doc:"The customer's id." example:"cus_06c1x5m8kz7v9b2n4q6r8t0w1y"`
+}
+
+// customerOf finds the customer that a path names.
+func (a *api) customerOf(ctx context.Context, in CustomerPath) (id.Customer, error) {
+	c, err := id.Parse[id.Customer](in.Customer)
 	if err != nil {
-		return fmt.Errorf("encode the answer: %w", err)
+		return "", customer.ErrNotFound
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // nobody is left to tell when it fails
-	return nil
-}
-
-// body reads a request's body, which must be of one of the types.
-func body(w http.ResponseWriter, r *http.Request, types ...string) ([]byte, error) {
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return nil, problem.New("too-large", http.StatusRequestEntityTooLarge, "The body is too large", fmt.Sprintf("Nothing was changed. A body has %d bytes at most.", maxBody))
-	}
-	if err != nil {
-		return nil, badRequest("The body could not be read.").Because(err)
-	}
-	if len(text) == 0 {
-		return text, nil
-	}
-	given, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || !slices.Contains(types, given) {
-		return nil, problem.New("unsupported-type", http.StatusUnsupportedMediaType, "The body is of another type", "Nothing was changed. Send "+strings.Join(types, " or ")+".")
-	}
-	return text, nil
-}
-
-// decode reads a JSON body strictly. An empty one is taken as {}.
-func decode(w http.ResponseWriter, r *http.Request, into any) error {
-	text, err := body(w, r, "application/json")
-	if err != nil || len(text) == 0 {
-		return err
-	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil {
-		return badRequest("Nothing was changed. The body is not the JSON that is taken here: " + strings.TrimPrefix(err.Error(), "json: ") + ".")
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return badRequest("Nothing was changed. There is something after the JSON in the body.")
-	}
-	return nil
-}
-
-// parameters reads the query, in which only the names given may be, once each.
-func parameters(r *http.Request, names ...string) (map[string]string, error) {
-	found := map[string]string{}
-	for name, values := range r.URL.Query() {
-		if !slices.Contains(names, name) {
-			return nil, badRequest(fmt.Sprintf("The parameter %q is not known here.", name))
-		}
-		if len(values) != 1 {
-			return nil, badRequest(fmt.Sprintf("The parameter %q is there more than once.", name))
-		}
-		found[name] = values[0]
-	}
-	return found, nil
-}
-
-// paging reads "after" and "limit".
-func paging[K id.Kind](given map[string]string) (after K, limit int, err error) {
-	if text := given["after"]; text != "" {
-		if after, err = id.Parse[K](text); err != nil {
-			return "", 0, badRequest("The parameter after is not what a page of this list gave as next.")
-		}
-	}
-	limit, err = limitOf(given)
-	return after, limit, err
-}
-
-func limitOf(given map[string]string) (int, error) {
-	text, there := given["limit"]
-	if !there {
-		return defaultLimit, nil
-	}
-	limit, err := strconv.Atoi(text)
-	if err != nil || limit < 1 || limit > maxLimit {
-		return 0, badRequest(fmt.Sprintf("The parameter limit is a number from 1 to %d.", maxLimit))
-	}
-	return limit, nil
-}
-
-// next is where the next page begins: after the last item of a full page.
-func next[T any](items []T, limit int, key func(T) string) string {
-	if len(items) < limit {
-		return ""
-	}
-	return key(items[len(items)-1])
-}
-
-// tenantOf finds the tenant that a path names by id or slug.
-func (a *api) tenantOf(r *http.Request) (*tenant.Tenant, error) {
-	name := r.PathValue("tenant")
-	if byID, err := id.Parse[id.Tenant](name); err == nil {
-		return a.Tenants.ByID(r.Context(), byID)
-	}
-	return a.Tenants.BySlug(r.Context(), name)
-}
-
-// customerOf finds the tenant and the customer that a path names.
-func (a *api) customerOf(r *http.Request) (*tenant.Tenant, id.Customer, error) {
-	t, err := a.tenantOf(r)
-	if err != nil {
-		return nil, "", err
-	}
-	c, err := id.Parse[id.Customer](r.PathValue("customer"))
-	if err != nil {
-		return nil, "", customer.ErrNotFound
-	}
-	state, err := a.Directory.State(r.Context(), t.ID, c)
+	state, err := a.Directory.State(ctx, tenantOf(ctx).ID, c)
 	if err == nil && !state.Found {
 		err = customer.ErrNotFound
 	}
-	return t, c, err
+	return c, err
+}
+
+func isCustomer(text string) bool {
+	_, err := id.Parse[id.Customer](text)
+	return err == nil
 }

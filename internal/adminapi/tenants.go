@@ -1,123 +1,151 @@
 package adminapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
-	"strings"
+	"slices"
 
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/problem"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
+func (a *api) tenantOperations() {
+	declare(a, operation{
+		id: "listTenants", method: get, path: "/tenants", noun: tenants, scope: "tenants:read", anyTenants: true,
+		summary: "List tenants", description: "The tenants of the installation that you are for, in the order of their making.",
+	}, a.listTenants)
+	declare(a, operation{
+		id: "createTenant", method: post, path: "/tenants", noun: tenants, scope: "tenants:write", status: http.StatusCreated,
+		summary:     "Create a tenant",
+		description: "The issuer is fixed from now on: applications know the tenant by it. Settings that are not named have their defaults.",
+		errors:      []int{409},
+	}, a.createTenant)
+	declare(a, operation{
+		id: "showTenant", method: get, path: ofTenant, noun: tenants, scope: "tenants:read",
+		summary: "Show a tenant", description: "What the tenant is called and where it is served.", errors: []int{404},
+	}, a.showTenant)
+	declare(a, operation{
+		id: "showTenantSettings", method: get, path: ofTenant + "/settings", noun: tenants, scope: "tenants:read",
+		summary: "Show a tenant's settings", description: "All of them, those that have their defaults included.", errors: []int{404},
+	}, a.showSettings)
+	declare(a, operation{
+		id: "changeTenantSettings", method: put, path: ofTenant + "/settings", noun: tenants, scope: "tenants:write",
+		summary:     "Change a tenant's settings",
+		description: "What the body names is changed, and the rest stays as it is; a list is replaced whole. The body may be YAML.",
+		errors:      []int{404, 409, 412}, body: jsonOrYAML(partial[tenant.Settings](a)),
+	}, a.applySettings)
+	declare(a, operation{
+		id: "suspendTenant", method: post, path: ofTenant + "/suspend", noun: tenants, scope: "tenants:write",
+		summary: "Shut a tenant", description: "Nobody signs in, and tokens are not good any more, until it is opened again. It may be repeated.", errors: []int{404, 409},
+	}, a.setSuspended(true))
+	declare(a, operation{
+		id: "resumeTenant", method: post, path: ofTenant + "/resume", noun: tenants, scope: "tenants:write",
+		summary: "Open a tenant again", description: "Ends a suspension. It may be repeated.", errors: []int{404, 409},
+	}, a.setSuspended(false))
+}
+
 // tenantView is a tenant as it is answered.
 type tenantView struct {
 	ID        id.Tenant `json:"id"`
 	Slug      string    `json:"slug"`
 	Name      string    `json:"name"`
-	Issuer    string    `json:"issuer"`
+	Issuer    string    `json:"issuer" doc:"The address that tokens name, and that applications find everything else by."`
 	Suspended bool      `json:"suspended"`
-	Brand     string    `json:"brand"`
+	Brand     string    `json:"brand" doc:"The name of the brand."`
 	Revision  int64     `json:"revision"`
-	Warnings  []string  `json:"warnings,omitempty"`
+	Warnings  []string  `json:"warnings,omitempty" doc:"What is allowed but weak."`
 }
 
 func viewTenant(t *tenant.Tenant) tenantView {
 	return tenantView{t.ID, t.Slug, t.Name, t.Issuer, t.Suspended, t.Brand.Name, t.Revision, t.Settings.Warnings()}
 }
 
-func (a *api) listTenants(w http.ResponseWriter, r *http.Request) error {
-	given, err := parameters(r, "after", "limit")
+func (a *api) listTenants(ctx context.Context, in *struct{ Paging }) (*answer[page[tenantView]], error) {
+	after, err := afterOf[id.Tenant](in.Paging)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	after, limit, err := paging[id.Tenant](given)
+	h := callOf(ctx).holding
+	if !h.All {
+		return a.boundTenants(ctx, h.Tenants, after, in.Limit)
+	}
+	found, err := a.Tenants.List(ctx, after, in.Limit)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	found, err := a.Tenants.List(r.Context(), after, limit)
-	if err != nil {
-		return err
+	return answerWith(pageOf(found, in.Limit, func(t *tenant.Tenant) string { return string(t.ID) }, viewTenant))
+}
+
+// boundTenants lists those of the named tenants that there are.
+func (a *api) boundTenants(ctx context.Context, names []id.Tenant, after id.Tenant, limit int) (*answer[page[tenantView]], error) {
+	var found []*tenant.Tenant
+	for _, name := range slices.Sorted(slices.Values(names)) {
+		if name <= after || len(found) == limit {
+			continue
+		}
+		t, err := a.Tenants.ByID(ctx, name)
+		if errors.Is(err, tenant.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, t)
 	}
-	answer := page[tenantView]{Items: []tenantView{}, Next: next(found, limit, func(t *tenant.Tenant) string { return string(t.ID) })}
-	for _, t := range found {
-		answer.Items = append(answer.Items, viewTenant(t))
-	}
-	return respond(w, http.StatusOK, answer)
+	return answerWith(pageOf(found, limit, func(t *tenant.Tenant) string { return string(t.ID) }, viewTenant))
 }
 
 // newTenant is what a tenant is made of.
 type newTenant struct {
-	Slug     string          `json:"slug"`
-	Name     string          `json:"name"`
-	Issuer   string          `json:"issuer"`   // an origin of its own; "" for one that is served by path
-	Brand    string          `json:"brand"`    // "" takes the name
-	Settings json.RawMessage `json:"settings"` // what differs from the defaults
+	Slug     string          `json:"slug" doc:"Short name in paths and commands: lower-case letters, digits and hyphens." example:"shop"`
+	Name     string          `json:"name" example:"The Shop"`
+	Issuer   string          `json:"issuer,omitempty" doc:"An origin of its own; without one the tenant is served by path." example:"https://id.shop.example"`
+	Brand    string          `json:"brand,omitempty" doc:"The name of its brand; without one the tenant's name."`
+	Settings json.RawMessage `json:"settings,omitempty" doc:"What differs from the defaults."`
 }
 
-func (a *api) createTenant(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	var n newTenant
-	if err := decode(w, r, &n); err != nil {
-		return err
-	}
+func (a *api) createTenant(ctx context.Context, in *struct{ Body newTenant }) (*answer[tenantView], error) {
+	n := in.Body
 	settings, err := tenant.ParseSettings(tenant.Defaults(), n.Settings)
 	if err != nil {
-		return refused(reason(err, err))
+		return nil, refused(reason(err, err))
 	}
-	made := tenant.New{Slug: n.Slug, Name: n.Name, Issuer: n.Issuer, Brand: n.Brand, Settings: settings, Actor: Operator}
+	made := tenant.New{Slug: n.Slug, Name: n.Name, Issuer: n.Issuer, Brand: n.Brand, Settings: settings, Actor: actor(ctx)}
 	if n.Issuer == "" {
 		if a.BaseURL == "" {
-			return refused("the tenant needs an issuer such as https://id.example.com, as this installation has no base_url to serve tenants by path")
+			return nil, refused("the tenant needs an issuer such as https://id.example.com, as this installation has no base_url to serve tenants by path")
 		}
 		made.Issuer, made.ByPath = a.BaseURL, true
 	}
-	t, err := a.Tenants.Create(r.Context(), made)
+	t, err := a.Tenants.Create(ctx, made)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return respond(w, http.StatusCreated, viewTenant(t))
+	return answerWith(viewTenant(t))
 }
 
-func (a *api) showTenant(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	t, err := a.tenantOf(r)
-	if err != nil {
-		return err
-	}
-	return respond(w, http.StatusOK, viewTenant(t))
+func (a *api) showTenant(ctx context.Context, _ *struct{ TenantPath }) (*answer[tenantView], error) {
+	return answerWith(viewTenant(tenantOf(ctx)))
 }
 
-// setSuspended shuts a tenant, or opens it again. It may be repeated. The
-// tenant of the operators stays open.
-func (a *api) setSuspended(suspended bool) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		if _, err := parameters(r); err != nil {
-			return err
-		}
-		t, err := a.tenantOf(r)
-		if err != nil {
-			return err
-		}
-		if err := decode(w, r, &struct{}{}); err != nil {
-			return err
-		}
+// setSuspended shuts a tenant, or opens it again. The tenant of the operators
+// stays open.
+func (a *api) setSuspended(suspended bool) func(context.Context, *struct{ TenantPath }) (*answer[tenantView], error) {
+	return func(ctx context.Context, _ *struct{ TenantPath }) (_ *answer[tenantView], err error) {
+		t := tenantOf(ctx)
 		if t.ID == id.SystemTenant {
-			return problem.Conflict("The tenant of the operators is not suspended. Nothing was changed.")
+			return nil, problem.Conflict("The tenant of the operators is not suspended. Nothing was changed.")
 		}
 		if t.Suspended != suspended {
-			if t, err = a.Tenants.SetSuspended(r.Context(), t.ID, suspended, Operator); err != nil {
-				return err
+			if t, err = a.Tenants.SetSuspended(ctx, t.ID, suspended, actor(ctx)); err != nil {
+				return nil, err
 			}
 		}
-		return respond(w, http.StatusOK, viewTenant(t))
+		return answerWith(viewTenant(t))
 	}
 }
 
@@ -126,38 +154,15 @@ type settingsView struct {
 	Tenant   id.Tenant       `json:"tenant"`
 	Revision int64           `json:"revision"`
 	Settings tenant.Settings `json:"settings"`
-	Warnings []string        `json:"warnings,omitempty"`
+	Warnings []string        `json:"warnings,omitempty" doc:"What is allowed but weak."`
 }
 
-func respondSettings(w http.ResponseWriter, t *tenant.Tenant) error {
-	w.Header().Set("ETag", etag(t.Revision))
-	return respond(w, http.StatusOK, settingsView{t.ID, t.Revision, t.Settings, t.Settings.Warnings()})
+func answerSettings(t *tenant.Tenant) (*versioned[settingsView], error) {
+	return &versioned[settingsView]{etag(t.Revision), settingsView{t.ID, t.Revision, t.Settings, t.Settings.Warnings()}}, nil
 }
 
-func etag(revision int64) string { return `"` + strconv.FormatInt(revision, 10) + `"` }
-
-// ifMatch reads the revision that the caller has read; 0 where none is named.
-func ifMatch(r *http.Request) (int64, error) {
-	text := r.Header.Get("If-Match")
-	if text == "" || text == "*" {
-		return 0, nil
-	}
-	revision, err := strconv.ParseInt(strings.Trim(text, `"`), 10, 64)
-	if err != nil || revision < 1 || etag(revision) != text {
-		return 0, badRequest(`If-Match is the ETag that was answered, as in "3".`)
-	}
-	return revision, nil
-}
-
-func (a *api) showSettings(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	t, err := a.tenantOf(r)
-	if err != nil {
-		return err
-	}
-	return respondSettings(w, t)
+func (a *api) showSettings(ctx context.Context, _ *struct{ TenantPath }) (*versioned[settingsView], error) {
+	return answerSettings(tenantOf(ctx))
 }
 
 // settingsAttempts is how often settings are applied on top of newer ones,
@@ -165,58 +170,56 @@ func (a *api) showSettings(w http.ResponseWriter, r *http.Request) error {
 const settingsAttempts = 5
 
 // applySettings changes what the body names and leaves the rest as it is.
-func (a *api) applySettings(w http.ResponseWriter, r *http.Request) error {
-	if _, err := parameters(r); err != nil {
-		return err
-	}
-	wanted, err := ifMatch(r)
+func (a *api) applySettings(ctx context.Context, in *struct {
+	TenantPath
+	IfMatch
+	RawBody []byte
+},
+) (*versioned[settingsView], error) {
+	wanted, err := in.revision()
 	if err != nil {
-		return err
-	}
-	text, err := body(w, r, "application/json", "application/yaml")
-	if err != nil {
-		return err
+		return nil, err
 	}
 	for attempt := 1; ; attempt++ {
 		// What this node has read may be older than what another has applied.
-		if err := a.Tenants.Watch.Poll(r.Context()); err != nil {
-			return err
+		if err := a.Tenants.Watch.Poll(ctx); err != nil {
+			return nil, err
 		}
-		t, err := a.tenantOf(r)
+		t, err := a.Tenants.ByID(ctx, tenantOf(ctx).ID)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if wanted != 0 && t.Revision != wanted {
-			return preconditionFailed(t.Revision)
+			return nil, settingsChanged(t.Revision)
 		}
 		base, err := copySettings(t.Settings)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		settings, err := tenant.ParseSettings(base, text)
+		settings, err := tenant.ParseSettings(base, in.RawBody)
 		if err != nil {
-			return refused(reason(err, err))
+			return nil, refused(reason(err, err))
 		}
-		applied, err := a.Tenants.Apply(r.Context(), t.ID, t.Revision, settings, Operator)
+		applied, err := a.Tenants.Apply(ctx, t.ID, t.Revision, settings, actor(ctx))
 		if errors.Is(err, tenant.ErrChanged) && wanted != 0 {
-			return preconditionFailed(0)
+			return nil, settingsChanged(0)
 		}
 		if errors.Is(err, tenant.ErrChanged) && attempt < settingsAttempts {
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		return respondSettings(w, applied)
+		return answerSettings(applied)
 	}
 }
 
-func preconditionFailed(present int64) error {
+func settingsChanged(present int64) error {
 	detail := "The settings were changed by somebody else since they were read. Nothing was changed. Read them again and repeat."
 	if present != 0 {
 		detail += fmt.Sprintf(" They are at revision %d now.", present)
 	}
-	return problem.New("precondition-failed", http.StatusPreconditionFailed, "The state has changed", detail)
+	return preconditionFailed(detail)
 }
 
 // copySettings makes settings that share nothing with a tenant that others

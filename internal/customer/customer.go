@@ -30,6 +30,7 @@ import (
 	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 //go:embed migrations/*.sql
@@ -58,7 +59,9 @@ type Customer struct {
 	ID          id.Customer
 	Tenant      id.Tenant
 	Status      Status
-	Reason      string // why the status is what it is, in the operator's words
+	Reason      string    // why the status is what it is, in the operator's words
+	StatusAt    time.Time // since when he has it; zero for an account older than the note of it
+	Until       time.Time // when it ends by itself, zero for never
 	Version     int64
 	Revision    int64
 	Epoch       int64
@@ -77,6 +80,10 @@ type Identifier struct {
 	Verified   bool
 	VerifiedAt time.Time
 	CreatedAt  time.Time
+	// Undeliverable is why messages to it come back, "" while none do, and
+	// UndeliverableAt when that was reported.
+	Undeliverable   string
+	UndeliverableAt time.Time
 }
 
 // Primary returns the customer's address of a kind that messages go to: the
@@ -108,6 +115,19 @@ type Options struct {
 	Log    *event.Log
 	Clock  clock.Clock
 	Random io.Reader
+	// Tenant reads what a tenant's settings say of the life of accounts; nil takes
+	// the defaults.
+	Tenant func(context.Context, id.Tenant) (*tenant.Tenant, error)
+	// Shut ends, as part of tx, what a customer holds who may use none of it any
+	// more: sessions, with what hangs on them, and links under way. It says how
+	// many sessions there were.
+	Shut func(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, actor string) (int, error)
+	// Notice makes ready what a customer is told, and returns what puts it into
+	// the outbox; nil tells nobody.
+	Notice func(context.Context, Notice) (func(*sqldb.Tx) error, error)
+	// Seen reads with a batch when a customer was last seen by those who note it,
+	// zero for never. What it returns is called after the batch has run.
+	Seen func(*sqldb.Batch, id.Tenant, id.Customer) func() time.Time
 	// Erasers delete what the other capabilities keep of a customer. They join
 	// the transaction that erases him and may be run again.
 	Erasers []func(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer) error
@@ -126,6 +146,12 @@ type NewCustomer struct {
 	Identifiers []NewIdentifier
 	Profile     map[string]any
 	Actor       string // who made it: the customer himself when empty
+	// Lifecycle is the tenant's, which says when rules look at the account.
+	Lifecycle tenant.Lifecycle
+	// Invite makes a customer who is invited at his addresses, which are not
+	// verified. Invited is what the invitation is sent by.
+	Invite  bool
+	Invited func(*sqldb.Tx) error
 }
 
 // NewIdentifier is an address of an account to be made.
@@ -141,8 +167,13 @@ func (d *Directory) Create(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Cust
 	if err != nil {
 		return err
 	}
-	made, err := tx.Exec(`INSERT INTO customer (tenant, customer, status, reason, version, revision, epoch, profile, created_at, updated_at)
-		VALUES ($1, $2, $3, '', 0, 1, 1, $4, $5, $5) ON CONFLICT DO NOTHING`, n.Tenant, n.Customer, Active, profile, tx.Now())
+	status, until, due := Active, time.Time{}, dormancyDue(n.Lifecycle, tx.Now())
+	if n.Invite {
+		status, until = Invited, tx.Now().Add(n.Lifecycle.InvitedFor.D())
+		due = until.Add(eraseGrace)
+	}
+	made, err := tx.Exec(`INSERT INTO customer (tenant, customer, status, reason, version, revision, epoch, profile, status_at, until_at, due_at, seen_at, created_at, updated_at)
+		VALUES ($1, $2, $3, '', 0, 1, 1, $4, $5, $6, $7, $5, $5, $5) ON CONFLICT DO NOTHING`, n.Tenant, n.Customer, status, profile, tx.Now(), until, due)
 	if err != nil {
 		return fmt.Errorf("insert the customer: %w", err)
 	}
@@ -152,8 +183,16 @@ func (d *Directory) Create(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Cust
 	kinds := make([]string, 0, len(n.Identifiers))
 	values := make([]map[string]string, 0, len(n.Identifiers))
 	for _, it := range n.Identifiers {
+		if n.Invite && it.Verified {
+			return fmt.Errorf("%w: what an invitation is to prove is proved already", ErrNotAllowed)
+		}
 		if _, err := d.insertIdentifier(tx, keys, key, n.Tenant, n.Customer, it); err != nil {
 			return err
+		}
+		if n.Invite {
+			if err := invite(tx, keys, n.Tenant, n.Customer, it.Normalised); err != nil {
+				return err
+			}
 		}
 		kinds = append(kinds, string(it.Kind))
 		values = append(values, map[string]string{"kind": string(it.Kind), "value": it.Display})
@@ -162,8 +201,17 @@ func (d *Directory) Create(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Cust
 	if actor == "" {
 		actor = string(n.Customer)
 	}
-	return d.Log.Append(tx, event.Event{Tenant: n.Tenant, Customer: n.Customer, Type: "customer.created", Actor: actor,
-		Data: map[string]any{"identifiers": kinds}, Personal: map[string]any{"identifiers": values}, Sealer: key})
+	err = d.Log.Append(tx, event.Event{Tenant: n.Tenant, Customer: n.Customer, Type: "customer.created", Actor: actor,
+		Data: map[string]any{"identifiers": kinds, "status": status}, Personal: map[string]any{"identifiers": values}, Sealer: key})
+	if err != nil || !n.Invite {
+		return err
+	}
+	if n.Invited != nil {
+		if err := n.Invited(tx); err != nil {
+			return err
+		}
+	}
+	return d.Log.Append(tx, event.Event{Tenant: n.Tenant, Customer: n.Customer, Type: "customer.invited", Actor: actor, Data: map[string]any{"until": until}})
 }
 
 func (d *Directory) insertIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Customer, tenant id.Tenant, customer id.Customer, n NewIdentifier) (id.Identifier, error) {
@@ -278,12 +326,15 @@ func (d *Directory) Get(ctx context.Context, tenant id.Tenant, customer id.Custo
 	}
 	var sealed []sealedIdentifier
 	batch := d.DB.Batch()
-	found := batch.QueueRow(`SELECT status, reason, reason_sealed, version, revision, epoch, profile, created_at, updated_at FROM customer WHERE tenant = $1 AND customer = $2`,
-		[]any{tenant, customer}, &c.Status, &c.Reason, &reason, &c.Version, &c.Revision, &c.Epoch, &profile, &c.CreatedAt, &c.UpdatedAt)
-	batch.Queue(`SELECT identifier, kind, value, verified, verified_at, created_at FROM customer_identifier WHERE tenant = $1 AND customer = $2 ORDER BY identifier`,
+	found := batch.QueueRow(`SELECT status, reason, reason_sealed, version, revision, epoch, profile, status_at, until_at, created_at, updated_at FROM customer WHERE tenant = $1 AND customer = $2`,
+		[]any{tenant, customer}, &c.Status, &c.Reason, &reason, &c.Version, &c.Revision, &c.Epoch, &profile, &c.StatusAt, &c.Until, &c.CreatedAt, &c.UpdatedAt)
+	batch.Queue(`SELECT identifier, kind, value, verified, verified_at, created_at, undeliverable, undeliverable_at FROM customer_identifier WHERE tenant = $1 AND customer = $2 ORDER BY identifier`,
 		[]any{tenant, customer}, func(row sqldb.Scanner) error {
 			var it sealedIdentifier
-			err := row.Scan(&it.ID, &it.Kind, &it.sealed, &it.Verified, &it.VerifiedAt, &it.CreatedAt)
+			err := row.Scan(&it.ID, &it.Kind, &it.sealed, &it.Verified, &it.VerifiedAt, &it.CreatedAt, &it.Undeliverable, &it.UndeliverableAt)
+			if it.Undeliverable == "" {
+				it.UndeliverableAt = time.Time{}
+			}
 			sealed = append(sealed, it)
 			return err
 		})
@@ -396,7 +447,7 @@ func (d *Directory) VerifyIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, tenant 
 	if verified {
 		tx.Queue(`UPDATE customer_identifier SET lookup = $4, also = $5 WHERE tenant = $1 AND customer = $2 AND identifier = $3`,
 			tenant, customer, it, lookup, also)
-		return nil
+		return d.MarkDelivered(tx, keys, tenant, customer, n, actor)
 	}
 	tx.Queue(`UPDATE customer_identifier SET lookup = $4, also = $5, verified = $6, verified_at = $7 WHERE tenant = $1 AND customer = $2 AND identifier = $3`,
 		tenant, customer, it, lookup, also, true, tx.Now())
@@ -421,6 +472,7 @@ func (d *Directory) RemoveIdentifier(tx *sqldb.Tx, tenant id.Tenant, customer id
 		return fmt.Errorf("remove the identifier: %w", err)
 	}
 	letGo(tx, tenant, customer, kind, lookup, also)
+	uninvite(tx, tenant, customer, kind, lookup, also)
 	if err := d.identifiersChanged(tx, tenant, customer, verified); err != nil {
 		return err
 	}

@@ -448,12 +448,27 @@ func rewriteLookup(tx *sqldb.Tx, tenant id.Tenant, it placed) error {
 		return fmt.Errorf("place the identifier: %w", err)
 	}
 	if !verified {
-		return nil
+		return inviteUnder(tx, tenant, it, fresh, old)
 	}
 	if err = holdUnder(tx, tenant, it, fresh); errors.Is(err, ErrTaken) {
 		tx.Queue(`UPDATE customer_identifier SET lookup = $4, also = NULL WHERE tenant = $1 AND customer = $2 AND identifier = $3`, tenant, it.customer, it.identifier, it.lookup)
 	}
 	return err
+}
+
+// inviteUnder has an address find whom it was invited at under a fresh hash too,
+// where it finds him under the old one.
+func inviteUnder(tx *sqldb.Tx, tenant id.Tenant, it placed, fresh, old []byte) error {
+	var invited id.Customer
+	err := tx.QueryRow(`SELECT customer FROM invitation WHERE tenant = $1 AND kind = $2 AND lookup = $3`, tenant, it.kind, old).Scan(&invited)
+	if errors.Is(err, sqldb.ErrNoRows) || (err == nil && invited != it.customer) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for an invitation: %w", err)
+	}
+	tx.Queue(`INSERT INTO invitation (tenant, kind, lookup, customer) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`, tenant, it.kind, fresh, invited)
+	return nil
 }
 
 // clearLookup leaves an identifier under the one hash that there is.
@@ -479,6 +494,7 @@ func clearLookup(tx *sqldb.Tx, tenant id.Tenant, it placed) error {
 	for _, hash := range [][]byte{it.lookup, it.also} {
 		if !bytes.Equal(hash, only) {
 			letGo(tx, tenant, it.customer, it.kind, hash, nil)
+			uninvite(tx, tenant, it.customer, it.kind, hash, nil)
 		}
 	}
 	return nil

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cardea-id/cardea/internal/customer"
@@ -13,26 +15,62 @@ import (
 	"github.com/cardea-id/cardea/internal/sqldb"
 )
 
+// Every door says something of every status, and a status that a node does not
+// know, from a later release, opens none.
 func TestWhatAStatusAllows(t *testing.T) {
-	for status, allowed := range map[customer.Status]bool{
-		customer.Active: true, customer.Locked: false, customer.Suspended: false, customer.Erased: false, "": false, "ACTIVE": false,
-	} {
-		if status.MaySignIn() != allowed || status.MayUseTokens() != allowed {
-			t.Errorf("%q: %t, %t", status, status.MaySignIn(), status.MayUseTokens())
+	for _, door := range customer.Doors {
+		for _, status := range customer.Statuses {
+			if status.At(door) == customer.Opens && status != customer.Active && door != customer.NotMe && door != customer.Notices {
+				t.Errorf("%s opens to who is %s", door, status)
+			}
 		}
+		for _, status := range []customer.Status{"", "ACTIVE", "frozen"} {
+			if status.At(door) != customer.Shut || status.MayUseTokens() {
+				t.Errorf("%s is not shut to %q", door, status)
+			}
+		}
+	}
+	if !customer.Active.MayUseTokens() || customer.Active.At("window") != customer.Shut {
+		t.Error("who is active is kept out, or a door that is not there is open")
+	}
+}
+
+// docs/lifecycle.md prints the table that the doors read. With -update it is
+// printed anew.
+func TestTheTableIsDocumented(t *testing.T) {
+	const page, begin, end = "../../docs/lifecycle.md", "<!-- table -->\n", "<!-- /table -->"
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(text), begin)
+	printed, after, ends := strings.Cut(rest, end)
+	if !found || !ends {
+		t.Fatal("the page has no table")
+	}
+	if *update {
+		if err := os.WriteFile(page, []byte(before+begin+customer.Table()+end+after), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		printed = customer.Table()
+	}
+	if printed != customer.Table() {
+		t.Errorf("the page prints\n%s\nand the doors read\n%s", printed, customer.Table())
 	}
 }
 
 func TestSetStatus(t *testing.T) {
 	each(t, func(t *testing.T, w world) {
-		all := []customer.Status{customer.Active, customer.Locked, customer.Suspended, customer.Erased, "", "closed"}
+		all := []customer.Status{customer.Active, customer.Locked, customer.Suspended, customer.Dormant, customer.Closed, customer.Erased, customer.Invited, "", "frozen"}
 		allowed := map[customer.Status][]customer.Status{
-			customer.Active:    {customer.Active, customer.Locked, customer.Suspended},
-			customer.Locked:    {customer.Locked, customer.Active, customer.Suspended},
-			customer.Suspended: {customer.Suspended, customer.Active, customer.Locked},
+			customer.Active:    {customer.Active, customer.Locked, customer.Suspended, customer.Dormant, customer.Closed},
+			customer.Locked:    {customer.Locked, customer.Active, customer.Suspended, customer.Closed},
+			customer.Suspended: {customer.Suspended, customer.Active, customer.Locked, customer.Closed},
+			customer.Dormant:   {customer.Dormant, customer.Active, customer.Locked, customer.Suspended, customer.Closed},
+			customer.Closed:    {customer.Closed, customer.Active},
 			customer.Erased:    {customer.Erased},
 		}
-		for _, from := range all[:4] {
+		for _, from := range all[:6] {
 			for _, to := range all {
 				who := w.created(t)
 				switch from {

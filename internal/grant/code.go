@@ -1,12 +1,14 @@
 package grant
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,10 +129,12 @@ func (g *Grants) Revoked(ctx context.Context, tenant id.Tenant, jti string) (boo
 func (g *Grants) Sweep(ctx context.Context, limit int) (int, error) {
 	var most int64
 	err := g.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		most = 0
+		lineages, err := g.sweepLineages(tx, limit)
+		if err != nil {
+			return err
+		}
+		most = lineages
 		for _, statement := range []string{
-			`DELETE FROM lineage WHERE (tenant, customer, lineage) IN (
-				SELECT tenant, customer, lineage FROM lineage WHERE absolute_until <= $1 ORDER BY absolute_until LIMIT $2)`,
 			`DELETE FROM token_marker WHERE (tenant, marker) IN (
 				SELECT tenant, marker FROM token_marker WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)`,
 			`DELETE FROM oauth_code WHERE (tenant, handle) IN (
@@ -148,4 +152,49 @@ func (g *Grants) Sweep(ctx context.Context, limit int) (int, error) {
 		return 0, fmt.Errorf("sweep grants: %w", err)
 	}
 	return int(most), nil
+}
+
+// sweepLineages deletes lineages that have run out, and tells when their
+// customers' applications were last given something under them.
+func (g *Grants) sweepLineages(tx *sqldb.Tx, limit int) (int64, error) {
+	rows, err := tx.Query(`DELETE FROM lineage WHERE (tenant, customer, lineage) IN (
+		SELECT tenant, customer, lineage FROM lineage WHERE absolute_until <= $1 ORDER BY absolute_until LIMIT $2)
+		RETURNING tenant, customer, rotated_at`, tx.Now().Add(-kept), limit)
+	if err != nil {
+		return 0, err
+	}
+	type use struct {
+		tenant   id.Tenant
+		customer id.Customer
+		at       time.Time
+	}
+	var uses []use
+	for rows.Next() {
+		var u use
+		if err := rows.Scan(&u.tenant, &u.customer, &u.at); err != nil {
+			return 0, err
+		}
+		uses = append(uses, u)
+	}
+	if err := rows.Err(); err != nil {
+		return 0, err
+	}
+	// In one order on every node, so that two of them do not wait for each other.
+	slices.SortFunc(uses, func(a, b use) int {
+		return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.customer, b.customer))
+	})
+	if g.Seen != nil {
+		for _, u := range uses {
+			g.Seen(tx, u.tenant, u.customer, u.at)
+		}
+	}
+	return int64(len(uses)), nil
+}
+
+// QueueSeen reads with batch when a customer's applications were last given
+// tokens for him, zero for never.
+func (g *Grants) QueueSeen(batch *sqldb.Batch, tenant id.Tenant, customer id.Customer) *time.Time {
+	seen := &time.Time{}
+	batch.QueueRow(`SELECT COALESCE(MAX(rotated_at), 0) FROM lineage WHERE tenant = $1 AND customer = $2`, []any{tenant, customer}, seen)
+	return seen
 }

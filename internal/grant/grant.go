@@ -64,7 +64,7 @@ type Presence struct {
 	Touch func(*sqldb.Tx)
 }
 
-// Options are what Grants work with. All are required.
+// Options are what Grants work with. All but Seen are required.
 type Options struct {
 	DB     *sqldb.DB
 	Ring   *keyring.Ring
@@ -77,6 +77,9 @@ type Options struct {
 	// Persists tells as part of a transaction whether a session has not been
 	// ended meanwhile. It is asked when a lineage begins that would outlive it.
 	Persists func(*sqldb.Tx, id.Tenant, id.Customer, id.Session) (bool, error)
+	// Seen joins the transaction in which a lineage is swept, with when it was last
+	// used; nil tells nobody.
+	Seen func(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, at time.Time)
 }
 
 // Grants records grants and rotates lineages. It is safe for concurrent use.

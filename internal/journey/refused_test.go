@@ -62,7 +62,7 @@ version: 2
 start: identify
 steps:
   - {id: identify, uses: identify, on: {identified: password, create: closed}}
-  - {id: password, uses: password, on: {correct: finish, code: closed, recover: closed, back: identify}}
+  - {id: password, uses: password, on: {correct: finish, closed: closed, code: closed, recover: closed, back: identify}}
   - {id: finish, uses: finish, with: {outcome: authenticated}, on: {refused: closed, taken: closed, closed: closed}}
   - {id: closed, uses: deny, with: {reason: account_closed}}
 `)}}, w.Kinds)
@@ -76,9 +76,9 @@ steps:
 		refused("under other definitions", &deployed, state, journey.ErrExpired, true)
 		// As during a rolling upgrade, with nodes of both releases: what a journey
 		// does not lead to may change under it.
-		for changed, expires := range map[string]bool{"consent.yaml": false, "recovery.yaml": true, "sign-up.yaml": true} {
+		for changed, expires := range map[string]bool{"consent.yaml": false, "invitation.yaml": true, "recovery.yaml": true, "sign-up.yaml": true} {
 			files := fstest.MapFS{}
-			for _, name := range []string{"consent.yaml", "recovery.yaml", "sign-in.yaml", "sign-up.yaml"} {
+			for _, name := range []string{"consent.yaml", "invitation.yaml", "recovery.yaml", "sign-in.yaml", "sign-up.yaml"} {
 				text, err := os.ReadFile(filepath.Join("definitions", name))
 				if err != nil {
 					t.Fatal(err)
@@ -381,11 +381,16 @@ func TestParallelCollect(t *testing.T) {
 
 func TestJourneysThatAreNone(t *testing.T) {
 	w := journeytest.New(t, sqldb.SQLite)
-	if got := w.Engine.Journeys(); !slices.Equal(got, []string{"consent", "not-me", "recovery", "sign-in", "sign-up"}) {
+	if got := w.Engine.Journeys(); !slices.Equal(got, []string{"change-address", "change-password", "close-account", "consent", "invitation", "join", "not-me", "organization", "recovery", "remove-address", "sign-in", "sign-up"}) {
 		t.Errorf("journeys %v", got)
 	}
 	if _, err := w.Engine.Begin(t.Context(), w.Tenant, journey.Start{Journey: "forgotten", Client: w.Browser().Client(t)}); err == nil {
 		t.Error("a journey that is none is begun")
+	}
+	for _, name := range []string{"change-address", "change-password", "close-account", "remove-address"} {
+		if _, err := w.Engine.Begin(t.Context(), w.Tenant, journey.Start{Journey: name, Client: w.Browser().Client(t)}); !errors.Is(err, journey.ErrSignedOut) {
+			t.Errorf("%s begins for nobody: %v", name, err)
+		}
 	}
 	if _, err := w.Engine.Begin(t.Context(), w.Tenant, journey.Start{Journey: "consent", Application: w.Ana, Client: w.Browser().Client(t)}); err == nil {
 		t.Error("nobody is asked for consent")

@@ -94,7 +94,16 @@ func TestBrandsMailIsChecked(t *testing.T) {
 func TestMessagesAreShown(t *testing.T) {
 	words := newWords(t)
 	for _, template := range Templates() {
-		if m, err := words.Preview(template, "de", olive, noon); err != nil || m.Subject == "" || !strings.Contains(m.HTML, "Firefox auf Windows") {
+		shows := "Firefox auf Windows"
+		switch template {
+		case Locked, Reopened, Closed:
+			shows = "12:00 Uhr"
+		case Invitation, Dormancy, Erasure:
+			shows = "bis 22"
+		case JoinOrganization:
+			shows = "Example Ltd"
+		}
+		if m, err := words.Preview(template, "de", olive, noon); err != nil || m.Subject == "" || !strings.Contains(m.HTML, shows) {
 			t.Errorf("%s: %+v, %v", template, m, err)
 		}
 	}

@@ -42,6 +42,7 @@ func (s *Server) tasks() []task {
 		{"advance signing keys", s.every(30*time.Second, s.SigningKeys.Advance)},
 		{"rewrap keys", s.every(time.Minute, s.rewrap)},
 		{"replace look-up keys", s.every(5*time.Second, s.Directory.AdvanceLookups)},
+		{"follow the rules of the life of accounts", s.every(15*time.Second, s.Directory.Advance)},
 		{"finish erasures", s.every(time.Minute, s.erasureFinisher())},
 		{"delete what has expired", s.every(sweepEvery, s.sweep)},
 		{"prepare the event log", s.every(24*time.Hour, s.Log.Maintain)},
@@ -135,6 +136,7 @@ func (s *Server) deleteOldEvents(ctx context.Context) error {
 func (s *Server) sweep(ctx context.Context) error {
 	sweeps := []func(context.Context, int) (int, error){
 		s.Budgets.Sweep, s.Challenges.Sweep, s.Challenges.SweepLinks, s.Sessions.Sweep, s.Grants.Sweep, s.Directory.SealReasons, s.Explanations.Sweep,
+		s.Once.Sweep, s.Organizations.Sweep, s.Organizations.FinishDeletions,
 		func(ctx context.Context, limit int) (int, error) {
 			n, err := s.Journeys.Sweep(ctx, limit)
 			return int(n), err

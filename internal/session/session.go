@@ -28,10 +28,14 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/clock"
@@ -109,7 +113,7 @@ const (
 	Secured   Reason = "secured"    // the account was locked or got new credentials
 )
 
-// Options are what Sessions work with. All but Ended are required.
+// Options are what Sessions work with. All but Ended and Seen are required.
 type Options struct {
 	DB     *sqldb.DB
 	Ring   *keyring.Ring
@@ -121,6 +125,9 @@ type Options struct {
 	Customer func(*sqldb.Batch, id.Tenant, id.Customer) func() Holder
 	// Ended joins the transaction in which sessions are ended.
 	Ended func(*sqldb.Tx, Ended) error
+	// Seen joins the transaction in which a session goes, with when its customer
+	// was last seen in it; nil tells nobody.
+	Seen func(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, at time.Time)
 }
 
 // Sessions begins, reads and ends sessions. It is safe for concurrent use.
@@ -161,13 +168,57 @@ func earlier(a, b time.Time) time.Time {
 // Sweep deletes up to limit sessions that have run out in all and says how
 // many there were. It is called again while it deletes as many as it may.
 func (s *Sessions) Sweep(ctx context.Context, limit int) (int, error) {
-	var swept int64
-	err := s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
-		swept, err = tx.Exec(`DELETE FROM session WHERE (tenant, customer, session) IN (
-			SELECT tenant, customer, session FROM session WHERE absolute_until <= $1 ORDER BY absolute_until LIMIT $2)`, tx.Now(), limit)
+	swept := 0
+	err := s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		rows, err := tx.Query(`DELETE FROM session WHERE (tenant, customer, session) IN (
+			SELECT tenant, customer, session FROM session WHERE absolute_until <= $1 ORDER BY absolute_until LIMIT $2)
+			RETURNING tenant, customer, last_seen_at`, tx.Now(), limit)
+		if err != nil {
+			return err
+		}
+		swept, err = s.seenLast(tx, rows)
 		return err
 	})
-	return int(swept), err
+	return swept, err
+}
+
+// seenLast tells, of sessions that have gone, when their customers were seen in
+// them, and how many there were.
+func (s *Sessions) seenLast(tx *sqldb.Tx, rows *sqldb.Rows) (int, error) {
+	type holder struct {
+		tenant   id.Tenant
+		customer id.Customer
+	}
+	n, seen := 0, map[holder]time.Time{}
+	for rows.Next() {
+		var h holder
+		var at time.Time
+		if err := rows.Scan(&h.tenant, &h.customer, &at); err != nil {
+			return 0, fmt.Errorf("read the sessions that go: %w", err)
+		}
+		n++
+		if at.After(seen[h]) {
+			seen[h] = at
+		}
+	}
+	if err := rows.Err(); err != nil || s.Seen == nil {
+		return n, err
+	}
+	// In one order on every node, so that two of them do not wait for each other.
+	for _, h := range slices.SortedFunc(maps.Keys(seen), func(a, b holder) int {
+		return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.customer, b.customer))
+	}) {
+		s.Seen(tx, h.tenant, h.customer, seen[h])
+	}
+	return n, nil
+}
+
+// QueueSeen reads with batch when a customer was last seen in a session that is
+// there, zero for in none.
+func (s *Sessions) QueueSeen(batch *sqldb.Batch, tenant id.Tenant, customer id.Customer) *time.Time {
+	seen := &time.Time{}
+	batch.QueueRow(`SELECT COALESCE(MAX(last_seen_at), 0) FROM session WHERE tenant = $1 AND customer = $2`, []any{tenant, customer}, seen)
+	return seen
 }
 
 // EraseCustomer deletes what the package keeps of a customer.

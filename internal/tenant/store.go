@@ -91,6 +91,9 @@ type Options struct {
 	// CheckBrand tells what is wrong with a tenant's brand in the eyes of those
 	// who draw its pages and write its messages; nil asks nobody.
 	CheckBrand func(*Tenant) error
+	// LifecycleChanged joins the transaction that changes Settings.Lifecycle; nil
+	// does nothing.
+	LifecycleChanged func(tx *sqldb.Tx, tenant id.Tenant) error
 }
 
 // Store reads and changes tenants.
@@ -225,8 +228,23 @@ func (s *Store) Apply(ctx context.Context, tenant id.Tenant, revision int64, set
 		if changed == 0 {
 			return ErrChanged
 		}
+		if err := s.lifecycleChanged(tx, tenant, was, settings.Lifecycle); err != nil {
+			return err
+		}
 		return s.Log.Append(tx, event.Event{Tenant: tenant, Type: "tenant.settings.applied", Actor: actor(by)})
 	})
+}
+
+// lifecycleChanged tells whoever keeps dates by the former settings.
+func (s *Store) lifecycleChanged(tx *sqldb.Tx, tenant id.Tenant, was string, now Lifecycle) error {
+	old := Defaults()
+	if err := json.Unmarshal([]byte(was), &old); err != nil {
+		return fmt.Errorf("the stored settings are not understood: %w", err)
+	}
+	if s.LifecycleChanged == nil || old.Lifecycle == now {
+		return nil
+	}
+	return s.LifecycleChanged(tx, tenant)
 }
 
 // SetSuspended closes or opens a tenant: nobody signs in to a suspended one

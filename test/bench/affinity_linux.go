@@ -29,22 +29,24 @@ func pinSelf(processor int) error {
 	return syscall.Exec(self, os.Args, append(os.Environ(), pinned+"=1", "GOMAXPROCS=1"))
 }
 
-func setAffinity(processor int) error {
+func setAffinity(processors ...int) error {
 	var set unix.CPUSet
-	set.Set(processor)
+	for _, processor := range processors {
+		set.Set(processor)
+	}
 	return unix.SchedSetaffinity(0, &set)
 }
 
-// on runs do, and what processes it starts, on a processor. A machine of one
+// on runs do, and what processes it starts, on processors. A machine of one
 // has no choice.
-func on(processor int, do func() error) error {
+func on(do func() error, processors ...int) error {
 	var before unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil || os.Getenv(pinned) == "" {
 		return do()
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := setAffinity(processor); err != nil {
+	if err := setAffinity(processors...); err != nil {
 		return err
 	}
 	err := do()
@@ -55,5 +57,5 @@ func on(processor int, do func() error) error {
 }
 
 func startOn(processor int) func(*exec.Cmd) error {
-	return func(c *exec.Cmd) error { return on(processor, c.Start) }
+	return func(c *exec.Cmd) error { return on(c.Start, processor) }
 }

@@ -9,6 +9,6 @@ import "os/exec"
 
 func pinSelf(int) error { return nil }
 
-func on(_ int, do func() error) error { return do() }
+func on(do func() error, _ ...int) error { return do() }
 
 func startOn(int) func(*exec.Cmd) error { return (*exec.Cmd).Start }

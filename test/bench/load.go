@@ -129,12 +129,12 @@ func (w *worker) readBody(length int) error {
 
 // result is what came of a path.
 type result struct {
-	operations int
-	took       time.Duration
-	p50, p99   time.Duration
-	serverBusy float64 // share of a processor that the server, and its database, took
-	selfBusy   float64 // and the generator
-	otherBusy  float64 // and what else the server's processor had to do
+	operations    int
+	took          time.Duration
+	p50, p95, p99 time.Duration
+	serverBusy    float64 // share of a processor that the server, and its database, took
+	selfBusy      float64 // and the generator
+	otherBusy     float64 // and what else the server's processor had to do
 }
 
 // cost is the processor time of one operation.
@@ -159,7 +159,7 @@ type load struct {
 	busy    func() time.Duration // processor time of the measured processes
 }
 
-func newLoad(ctx context.Context, address string, busy func() time.Duration) (*load, error) {
+func newLoad(ctx context.Context, address string, connections int, busy func() time.Duration) (*load, error) {
 	l := &load{address: address, busy: busy}
 	var dialer net.Dialer
 	for i := range connections {
@@ -219,7 +219,7 @@ func (l *load) run(p path, warm, measured time.Duration) (result, error) {
 		return r, errors.New("nothing was measured")
 	}
 	slices.Sort(all)
-	r.p50, r.p99 = all[len(all)/2], all[len(all)*99/100]
+	r.p50, r.p95, r.p99 = all[len(all)/2], all[len(all)*95/100], all[len(all)*99/100]
 	r.serverBusy = (busyAfter - busyBefore).Seconds() / elapsed
 	r.selfBusy = (selfAfter - selfBefore).Seconds() / elapsed
 	r.otherBusy = max(0, (allAfter-allBefore).Seconds()/elapsed-r.serverBusy)

@@ -35,6 +35,9 @@ const (
 type options struct {
 	binary, out, engines, floor, commit string
 	keep                                string
+	populate                            string
+	from, to                            int
+	customers                           int
 	quick                               bool
 	warm, measured                      time.Duration
 }
@@ -48,6 +51,10 @@ func main() {
 	flag.BoolVar(&o.quick, "quick", false, "measure each path for one second, to see that all works")
 	flag.StringVar(&o.floor, "floor", "", "serve the floor at this address (used by bench itself)")
 	flag.StringVar(&o.commit, "commits", "", "print how many commits a second there are: sqlite or a PostgreSQL URL (used by bench itself)")
+	flag.IntVar(&o.customers, "customers", 1_000_000, "how many customers the larger of two installations has; 0 leaves both out")
+	flag.StringVar(&o.populate, "populate", "", "make customers in the stores of this configuration (used by bench itself)")
+	flag.IntVar(&o.from, "from", 0, "the first of them (used by bench itself)")
+	flag.IntVar(&o.to, "to", 0, "the one after the last of them (used by bench itself)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -61,10 +68,13 @@ func (o options) run(ctx context.Context) error {
 	o.warm, o.measured = time.Second, 6*time.Second
 	if o.quick {
 		o.warm, o.measured = 300*time.Millisecond, time.Second
+		o.customers = min(o.customers, 20_000)
 	}
 	switch {
 	case o.floor != "":
 		return serveFloor(o.floor)
+	case o.populate != "":
+		return populate(ctx, o.populate, o.from, o.to)
 	case o.commit != "":
 		n, err := commits(ctx, strings.TrimPrefix(o.commit, "sqlite"), o.measured/2)
 		fmt.Println(n)
@@ -89,6 +99,12 @@ func (o options) run(ctx context.Context) error {
 		}
 		if err := r.measure(ctx, engine); err != nil {
 			return fmt.Errorf("%s: %w", engine, err)
+		}
+		if o.customers == 0 {
+			continue
+		}
+		if err := r.measureScale(ctx, engine); err != nil {
+			return fmt.Errorf("%s with %d customers: %w", engine, o.customers, err)
 		}
 	}
 	if o.out == "" {
@@ -126,7 +142,7 @@ func (r *report) measureFloor(ctx context.Context) error {
 	busy := func() time.Duration { return processorTime([]int{server.Process.Pid}) }
 	var l *load
 	for until := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if l, err = newLoad(ctx, address, busy); err == nil {
+		if l, err = newLoad(ctx, address, connections, busy); err == nil {
 			break
 		}
 		if time.Now().After(until) {
@@ -153,8 +169,8 @@ func (r *report) measureFloor(ctx context.Context) error {
 
 // tell says on the terminal how far it is.
 func tell(name string, r result) {
-	fmt.Fprintf(os.Stderr, "  %-28s %9.0f/s  p50 %-8s p99 %-8s %6d µs each; busy: program %3.0f %%, others there %3.0f %%, generator %3.0f %%\n", name, r.rate(),
-		short(r.p50), short(r.p99), r.cost().Microseconds(), r.serverBusy*100, r.otherBusy*100, r.selfBusy*100)
+	fmt.Fprintf(os.Stderr, "  %-28s %9.0f/s  p50 %-8s p95 %-8s p99 %-8s %6d µs each; busy: program %3.0f %%, others there %3.0f %%, generator %3.0f %%\n", name, r.rate(),
+		short(r.p50), short(r.p95), short(r.p99), r.cost().Microseconds(), r.serverBusy*100, r.otherBusy*100, r.selfBusy*100)
 }
 
 // commits has a process on the server's processor measure them.
@@ -233,7 +249,7 @@ func (r *report) measureWorld(ctx context.Context, w *world, f *figures) error {
 }
 
 func (r *report) measurePaths(ctx context.Context, w *world, f *figures) error {
-	l, err := newLoad(ctx, w.address(), w.busy)
+	l, err := newLoad(ctx, w.address(), connections, w.busy)
 	if err != nil {
 		return err
 	}

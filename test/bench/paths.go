@@ -31,7 +31,7 @@ func (w *world) request(method, path, body string, headers []string) []byte {
 	return b.Bytes()
 }
 
-func (w *world) path(of string) string { return "/t/" + tenant + of }
+func (w *world) path(of string) string { return "/t/" + tenantSlug + of }
 
 // constant is a path of one request that is always the same.
 func constant(request []byte, status int) path {

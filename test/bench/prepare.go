@@ -37,7 +37,7 @@ type customer struct {
 	browser *client.Browser
 }
 
-const tenant = "bench"
+const tenantSlug = "bench"
 
 // newWorld makes an installation, started and empty.
 func newWorld(ctx context.Context, binary, folder, engine string) (_ *world, fresh time.Duration, err error) {
@@ -65,10 +65,10 @@ func newWorld(ctx context.Context, binary, folder, engine string) (_ *world, fre
 
 // startPostgres starts a server that shares the program's processor.
 func (w *world) startPostgres(ctx context.Context) (main, keys string, err error) {
-	err = on(serverProcessor, func() (err error) {
+	err = on(func() (err error) {
 		w.server, w.stop, err = dbtest.StartPostgres("", dbtest.PostgresOptions{Durable: true})
 		return err
-	})
+	}, serverProcessor)
 	if err != nil {
 		return "", "", err
 	}
@@ -117,22 +117,30 @@ func (w *world) close() error {
 	return errors.Join(append(errs, w.stop())...)
 }
 
+// register makes the tenant and its applications.
+func (w *world) register(ctx context.Context) error {
+	// Codes are collected before they are redeemed, hence their long life.
+	err := w.program.CreateTenant(ctx, tenantSlug, map[string]any{"tokens": map[string]any{"code": "10m"}})
+	if err != nil {
+		return err
+	}
+	w.web, err = w.program.CreateApplication(ctx, tenantSlug, "Shop", "web", "--first-party", "--id-token-alg", "ES256", "--redirect-uri", program.RedirectURI)
+	if err != nil {
+		return err
+	}
+	if w.machine, err = w.program.CreateApplication(ctx, tenantSlug, "Machine", "machine"); err != nil {
+		return err
+	}
+	w.site = client.New(w.program.Origin + "/t/" + tenantSlug)
+	return nil
+}
+
 // furnish makes the tenant, the applications and the customers, who sign up by
 // the hosted pages.
 func (w *world) furnish(ctx context.Context) error {
-	// Codes are collected before they are redeemed, hence their long life.
-	err := w.program.CreateTenant(ctx, tenant, map[string]any{"tokens": map[string]any{"code": "10m"}})
-	if err != nil {
+	if err := w.register(ctx); err != nil {
 		return err
 	}
-	w.web, err = w.program.CreateApplication(ctx, tenant, "Shop", "web", "--first-party", "--id-token-alg", "ES256", "--redirect-uri", program.RedirectURI)
-	if err != nil {
-		return err
-	}
-	if w.machine, err = w.program.CreateApplication(ctx, tenant, "Machine", "machine"); err != nil {
-		return err
-	}
-	w.site = client.New(w.program.Origin + "/t/" + tenant)
 	var group sync.WaitGroup
 	errs := make([]error, connections)
 	w.customers = make([]*customer, connections)

@@ -16,6 +16,7 @@ type report struct {
 	machine machine
 	floor   floor
 	engines []*figures
+	scales  []*scale
 }
 
 // figures are those of one engine.
@@ -173,6 +174,7 @@ func (r *report) page() string {
 	for _, f := range r.engines {
 		r.writeEngine(say, f)
 	}
+	r.writeScale(say)
 	say(elsewhere)
 	r.writeProfiles(say)
 	return b.String()
@@ -232,6 +234,35 @@ func (r *report) writeEngine(say func(string, ...any), f *figures) {
 	}
 	if len(outrun) > 0 {
 		say("The generator was as busy as could be, so that the program may be faster: %s.\n", strings.Join(outrun, ", "))
+	}
+}
+
+// mostFlat is how much longer a sign-in may take among many customers, and
+// lookupLimit what the slowest but one in twenty of an operator's questions may
+// take.
+const (
+	mostFlat    = 1.2
+	lookupLimit = 50 * time.Millisecond
+)
+
+func (r *report) writeScale(say func(string, ...any)) {
+	if len(r.scales) == 0 {
+		return
+	}
+	say("## With many customers\n")
+	say("Two installations are filled as the program fills them (customers with keys, addresses, profiles, passwords and their events). Customers drawn")
+	say("by lot sign in to both by turns, one after the other, so that whatever else the machine does concerns both alike. Pages and lists are asked of the")
+	say("larger one over %d connections, each asking again when it is answered.\n", operators)
+	for _, s := range r.scales {
+		say("### %s, %s customers\n", s.engine, number(float64(s.many)))
+		say("| | p50 | p95 | p99 | a second | aim | |\n| --- | --: | --: | --: | --: | --- | --- |")
+		for _, row := range s.rows {
+			say("| %s | %s | %s | %s | %s | p95 < %s | %s |", row.name, short(row.p50), short(row.p95), short(row.p99), number(row.rate()),
+				lookupLimit, verdict(true, row.p95 >= lookupLimit))
+		}
+		say("\n| whole sign-in, median of %d | among %s | among %s | ratio | aim | |\n| --- | --: | --: | --: | --- | --- |", len(s.atFew),
+			number(float64(min(few, s.many/2))), number(float64(s.many)))
+		say("| with a password | %s | %s | %.2f | ≤ %.1f | %s |\n", short(median(s.atFew)), short(median(s.atAll)), s.flat(), mostFlat, verdict(true, s.flat() > mostFlat))
 	}
 }
 

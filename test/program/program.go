@@ -94,6 +94,9 @@ func freePort() (int, error) {
 	return address.Port, listener.Close()
 }
 
+// Configuration is the installation's file.
+func (p *Program) Configuration() string { return p.config }
+
 // PID is the running process's.
 func (p *Program) PID() int { return p.process.Process.Pid }
 

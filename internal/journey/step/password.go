@@ -14,8 +14,10 @@ import (
 )
 
 // Password asks for the password of whoever was named. An address without an
-// account, an account without a password and one that is closed are answered
-// as a wrong password is, in the same time.
+// account, an account without a password and one that is locked are answered
+// as a wrong password is, in the same time. The right password of a dormant
+// account leads to a mailed code, that of a closed one to the question whether
+// it is to be kept.
 type Password struct{ Capabilities }
 
 // PasswordPrompt asks for a password.
@@ -23,14 +25,18 @@ type PasswordPrompt struct {
 	Identifier string // who was named, as typed
 	OfferStay  bool   // whether "stay signed in" is offered
 	Stay       bool   // whether it was ticked
+	Account    bool   // whether who is signed in shows with it that he still is himself
 }
 
 func (PasswordPrompt) Kind() string { return "password" }
 
-func (Password) Outcomes() []string           { return []string{"correct", "code", "recover", "back"} }
-func (Password) Check(c journey.Config) error { return c.Only() }
+func (Password) Outcomes() []string           { return []string{"correct", "closed", "code", "recover", "back"} }
+func (Password) Check(c journey.Config) error { return checkPurpose(c) }
 
 func (Password) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, error) {
+	if run.Config.Text("purpose") == accountPurpose {
+		return PasswordPrompt{Identifier: shown(run), Account: true}, nil
+	}
 	return PasswordPrompt{
 		Identifier: shown(run), OfferStay: run.Tenant.Settings.Session.OfferStay, Stay: run.State.Stay,
 	}, nil
@@ -51,6 +57,9 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 		forget(run)
 		return journey.To("back"), nil
 	case "code", "recover":
+		if run.State.Hint == "" {
+			run.State.Hint = shown(run)
+		}
 		return journey.To(answer.Choice), nil
 	default:
 		return journey.Again(), nil
@@ -92,7 +101,8 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 	if err != nil {
 		return journey.Result{}, err
 	}
-	if !state.Status.MaySignIn() {
+	passage := state.Status.At(customer.Password)
+	if passage != customer.Opens && passage != customer.AlsoCode && (passage != customer.Asks || !state.Keepable(run.Now)) {
 		run.State.Proofs, run.State.Epoch = nil, 0
 		return wrong, nil
 	}
@@ -100,6 +110,12 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 		if err := p.rehash(ctx, run, key, stored, asker, typed); err != nil {
 			return journey.Result{}, err
 		}
+	}
+	switch passage {
+	case customer.AlsoCode:
+		return journey.To("code"), nil
+	case customer.Asks:
+		return journey.To("closed"), nil
 	}
 	return journey.To("correct"), nil
 }
