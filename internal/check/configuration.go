@@ -1,7 +1,6 @@
 package check
 
 import (
-	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -111,5 +110,5 @@ func (c *checker) closed(file string) {
 	if at.Mode().Perm()&0o007 == 0 && strings.HasPrefix(file, "/run/") {
 		return // credentials that systemd or a cluster hands over to a group
 	}
-	c.found("secrets-readable", "%s has the mode %s", file, fs.FileMode(at.Mode().Perm()))
+	c.found("secrets-readable", "%s has the mode %s", file, at.Mode().Perm())
 }

@@ -13,5 +13,5 @@ func disk(folder string) (free, total uint64, network string, ok bool) {
 		return 0, 0, "", false
 	}
 	block := uint64(s.Bsize)
-	return s.Bavail * block, s.Blocks * block, networkDisks[int64(s.Type)], true
+	return s.Bavail * block, s.Blocks * block, networkDisks[int64(s.Type)], true //nolint:unconvert // 32 bits on some machines
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -111,10 +112,9 @@ func renumber(t *testing.T, network, address string) string {
 					if head[0] == 'K' { // BackendKeyData
 						body[3]++
 					}
-					if _, err := client.Write(append(head, body...)); err != nil {
+					if _, err := client.Write(slices.Concat(head, body)); err != nil {
 						return
 					}
-					head = head[:5]
 				}
 			}()
 		}
