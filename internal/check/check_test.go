@@ -100,7 +100,8 @@ func TestACleanInstallationHasNoWeakness(t *testing.T) {
 			}
 		}
 		o.Development = true
-		if found := Run(t.Context(), o); i.Engine == sqldb.SQLite && len(found) > 0 {
+		found := slices.DeleteFunc(Run(t.Context(), o), func(f Finding) bool { return strings.HasPrefix(f.ID, "disk-") })
+		if i.Engine == sqldb.SQLite && len(found) > 0 {
 			t.Errorf("of development:%s", told(found))
 		}
 	})
@@ -337,7 +338,7 @@ func testPublic(t *testing.T) {
 	look := func(client *http.Client) (of []Finding) {
 		o.Reach, o.Client = true, client
 		for _, f := range Run(t.Context(), o) {
-			if !strings.Contains(f.Found, "shop.example") && f.ID != "mail-unreachable" {
+			if !strings.Contains(f.Found, "shop.example") && f.ID != "mail-unreachable" && !strings.HasPrefix(f.ID, "disk-") {
 				of = append(of, f)
 			}
 		}
