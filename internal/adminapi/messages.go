@@ -86,6 +86,11 @@ func (a *api) checkMail(ctx context.Context, _ *struct{ TenantPath }) (*answer[m
 	return answerWith(mailCheckView{sender, findings})
 }
 
+// sentView says that a message left.
+type sentView struct {
+	Sent bool `json:"sent" doc:"Whether the mail server or provider took it over."`
+}
+
 func (a *api) testMail(ctx context.Context, in *struct {
 	TenantPath
 	Body struct {
@@ -93,10 +98,7 @@ func (a *api) testMail(ctx context.Context, in *struct {
 		Lang string `json:"lang,omitempty" doc:"In which language; the tenant's first unless told."`
 	}
 },
-) (*answer[struct {
-	Sent bool `json:"sent"`
-}], error,
-) {
+) (*answer[sentView], error) {
 	t := tenantOf(ctx)
 	if notify.CheckAddress(in.Body.To) != nil {
 		return nil, problem.InvalidInput(problem.Field{Pointer: "/to", Detail: "It is not one e-mail address."})
@@ -113,7 +115,5 @@ func (a *api) testMail(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	return answerWith(struct {
-		Sent bool `json:"sent"`
-	}{true})
+	return answerWith(sentView{true})
 }
