@@ -33,12 +33,12 @@ var layers = []layer{
 	{"what customers of ours import", []string{"sdk/go"}, false},
 	{"ground", []string{
 		"internal/id", "internal/clock", "internal/sqldb", "internal/event", "internal/keyring", "internal/budget",
-		"internal/ratelimit", "internal/problem", "internal/i18n", "internal/expr", "internal/config", "internal/configversion",
-		"internal/identifier", "internal/brand", "internal/jose", "internal/redirecturi", "internal/clientip", "internal/backup", "internal/explain", "internal/outgoing", "internal/mailcheck",
+		"internal/ratelimit", "internal/geoip", "internal/problem", "internal/i18n", "internal/expr", "internal/config", "internal/configversion",
+		"internal/identifier", "internal/idempotency", "internal/brand", "internal/jose", "internal/redirecturi", "internal/clientip", "internal/backup", "internal/explain", "internal/outgoing", "internal/mailcheck",
 	}, true},
 	{"capabilities", []string{
 		"internal/tenant", "internal/customer", "internal/credential", "internal/challenge", "internal/session", "internal/grant",
-		"internal/application", "internal/signingkey", "internal/consent", "internal/notify", "internal/operator",
+		"internal/application", "internal/signingkey", "internal/consent", "internal/notify", "internal/operator", "internal/organization",
 	}, false},
 	{"engine", []string{"internal/journey"}, false},
 	{"steps", []string{"internal/journey/step"}, false},

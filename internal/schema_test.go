@@ -377,6 +377,9 @@ var acrossTenants = map[string]string{
 	"challenge.SweepLinks":         "a sweep",
 	"customer.SealReasons":         "a sweep",
 	"grant.Sweep":                  "a sweep",
+	"organization.Sweep":           "a sweep",
+	"organization.FinishDeletions": "a sweep",
+	"idempotency.Sweep":            "a sweep",
 	"journey.Sweep":                "a sweep",
 	"session.Sweep":                "a sweep",
 	"notify.sqlEnded":              "a sweep",
@@ -406,6 +409,7 @@ var acrossTenants = map[string]string{
 // shard. None is on a hot path.
 var acrossShards = map[string]string{
 	"challenge.EraseCustomer":    "erasure: a customer's codes are kept under the addresses that they went to",
+	"customer.List":              "an operator's list",
 	"customer.sqlSingle":         "replacing the look-up key: a walk over all identifiers of a tenant",
 	"customer.sqlDouble":         "replacing the look-up key: a walk over all identifiers of a tenant",
 	"event.Forget":               "erasure: the customer's part of events about others",
@@ -413,6 +417,8 @@ var acrossShards = map[string]string{
 	"keyring.sqlInUse":           "rotation, and in the key store, which is one database",
 	"keyring.sqlOldCustomerKeys": "rotation, and in the key store, which is one database",
 	"notify.sqlUndelivered":      "an operator's list",
+	"organization.List":          "an operator's list",
+	"organization.EraseCustomer": "erasure: invitations to the customer's addresses are kept with their organizations",
 }
 
 func TestStatementsBindTheirTenant(t *testing.T) {

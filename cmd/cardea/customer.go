@@ -81,7 +81,7 @@ func (v customerView) print(p *program, o output) error {
 // fetch reads a customer that is named by id or identifier.
 func (c ofCustomer) fetch(ctx context.Context, cl *client) (customerView, error) {
 	var found customerView
-	path, query := pathTo("tenants", c.Tenant, "customers"), url.Values{"identifier": {c.Customer}}
+	path, query := pathTo("tenants", c.Tenant, "customers", "by-identifier"), url.Values{"identifier": {c.Customer}}
 	if _, err := id.Parse[id.Customer](c.Customer); err == nil {
 		path, query = pathTo("tenants", c.Tenant, "customers", c.Customer), nil
 	}

@@ -101,7 +101,7 @@ func (c anOperator) subject(ctx context.Context, cl *client) (string, error) {
 		return c.Operator, nil
 	}
 	var found customerView
-	err := cl.call(ctx, http.MethodGet, pathTo("tenants", string(id.SystemTenant), "customers"), url.Values{"identifier": {c.Operator}}, nil, &found)
+	err := cl.call(ctx, http.MethodGet, pathTo("tenants", string(id.SystemTenant), "customers", "by-identifier"), url.Values{"identifier": {c.Operator}}, nil, &found)
 	return found.ID, err
 }
 

@@ -43,9 +43,11 @@ import (
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
 	"github.com/cardea-id/cardea/internal/grant"
+	"github.com/cardea-id/cardea/internal/idempotency"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
 	"github.com/cardea-id/cardea/internal/operator"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/problem"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/signingkey"
@@ -60,21 +62,23 @@ const Operator = "operator"
 // Options are the parts that the handlers call. All are required, but for
 // BaseURL.
 type Options struct {
-	DB           *sqldb.DB
-	KeyStore     *sqldb.DB
-	Ring         *keyring.Ring
-	Log          *event.Log
-	Budgets      *budget.Budgets
-	Tenants      *tenant.Store
-	Applications *application.Store
-	Directory    *customer.Directory
-	Sessions     *session.Sessions
-	Grants       *grant.Grants
-	SigningKeys  *signingkey.Keys
-	Outbox       *notify.Outbox
-	Operators    *operator.Operators
-	Previews     Previews
-	Mail         Mail
+	DB            *sqldb.DB
+	KeyStore      *sqldb.DB
+	Ring          *keyring.Ring
+	Log           *event.Log
+	Budgets       *budget.Budgets
+	Tenants       *tenant.Store
+	Applications  *application.Store
+	Directory     *customer.Directory
+	Sessions      *session.Sessions
+	Grants        *grant.Grants
+	Organizations *organization.Organizations
+	SigningKeys   *signingkey.Keys
+	Outbox        *notify.Outbox
+	Operators     *operator.Operators
+	Once          *idempotency.Keys
+	Previews      Previews
+	Mail          Mail
 	// OperatorLink is the address of a one-time link that makes an operator.
 	OperatorLink func(ctx context.Context, secret string) (string, error)
 	BaseURL      string // where tenants without a host of their own are served
@@ -90,6 +94,7 @@ type api struct {
 	problems problem.Writer
 	mux      *http.ServeMux
 	huma     huma.API
+	declared []*huma.Operation
 	access   *Access // nil on the socket, where everybody holds everything
 }
 
@@ -102,6 +107,7 @@ func (a *api) operations() {
 	a.lifecycleOperations()
 	a.identifierOperations()
 	a.sessionOperations()
+	a.organizationOperations()
 	a.eventOperations()
 	a.messageOperations()
 	a.keyOperations()
@@ -123,6 +129,7 @@ func mount(o Options, access *Access) http.Handler {
 	a.huma = huma.NewAPI(describe(), adapter{a})
 	a.operations()
 	a.mountDocument()
+	a.mountReference()
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
 		a.problems.Write(w, req, problem.NotFound("There is nothing at this address."))
 	})

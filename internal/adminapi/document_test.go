@@ -93,3 +93,52 @@ func mustJSON(t *testing.T, value any) string {
 	}
 	return string(text)
 }
+
+// TestReference: people read there of every operation, and nothing is fetched
+// from elsewhere.
+func TestReference(t *testing.T) {
+	o := operate(t, servertest.New(t, "sqlite"))
+	page := o.must(200, get, "/admin/v1/docs", nil)
+	if !strings.HasPrefix(page.Header.Get("Content-Security-Policy"), "default-src 'none'; style-src 'self'") || page.Header.Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Errorf("%v", page.Header)
+	}
+	if strings.Contains(page.Text, "<script") || strings.Contains(page.Text, "http://") || regexp.MustCompile(`(?:src|href)="(?:https?:)?//`).MatchString(page.Text) || strings.Contains(page.Text, " style=") {
+		t.Error("something is fetched from elsewhere")
+	}
+	document := o.json(o.must(200, get, "/admin/v1/openapi.json", nil))
+	for path, methods := range document["paths"].(object) {
+		for method, found := range methods.(object) {
+			op := found.(object)
+			start := strings.Index(page.Text, `<h3 id="`+op["operationId"].(string)+`">`)
+			if start < 0 {
+				t.Errorf("%s %s is not there", method, path)
+				continue
+			}
+			entry := page.Text[start:]
+			entry = entry[:strings.Index(entry, "</article>")]
+			scope := op["security"].([]any)[0].(object)["operator"].([]any)[0].(string)
+			for _, part := range []string{"<code>" + path + "</code>", "Scope <code>" + scope + "</code>", strings.ToUpper(method), "Failures: <code>400</code>"} {
+				if !strings.Contains(entry, part) {
+					t.Errorf("%s %s lacks %s", method, path, part)
+				}
+			}
+		}
+	}
+	if ids := regexp.MustCompile(` id="([^"]+)"`).FindAllStringSubmatch(page.Text, -1); len(ids) > 0 {
+		seen := map[string]bool{}
+		for _, id := range ids {
+			if seen[id[1]] {
+				t.Errorf("the id %s is there twice", id[1])
+			}
+			seen[id[1]] = true
+		}
+	}
+	if style := o.must(200, get, "/admin/v1/docs.css", nil); !strings.Contains(style.Text, "prefers-color-scheme: dark") || strings.Contains(style.Text, "url(") {
+		t.Error(style.Text)
+	}
+	if path := os.Getenv("REFERENCE_FILE"); path != "" {
+		if err := os.WriteFile(path, []byte(page.Text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -65,6 +65,12 @@ func declare[I, O any](a *api, o operation, do func(context.Context, *I) (*O, er
 		RejectUnknownQueryParameters: true,
 		Metadata:                     map[string]any{operationKey: o},
 	}
+	if o.method == post {
+		most := maxIdempotencyKey
+		declared.Parameters = append(declared.Parameters, &huma.Param{Name: idempotencyHeader, In: "header",
+			Description: "A name of your own for this request: sent again within 24 hours, it is answered as it was and has no second effect.",
+			Schema:      &huma.Schema{Type: huma.TypeString, MaxLength: &most}})
+	}
 	if o.body != nil {
 		// What the types of several media types have in common is bytes, which
 		// the handler reads strictly by itself.

@@ -11,6 +11,7 @@ import (
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/jose"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
@@ -64,6 +65,11 @@ func (p *Provider) signAccessToken(x *exchange, given *issued, now time.Time, li
 		c = appendInt(c, a.authTime)
 		c = appendContext(c, a.acr, a.methods)
 	}
+	in, err := organizationClaims(given.member, given.scopes)
+	if err != nil {
+		return "", err
+	}
+	c = append(c, in...)
 	return signer.Sign("at+jwt", append(c, '}'))
 }
 
@@ -82,6 +88,8 @@ type accessToken struct {
 	session     id.Session
 	issued      time.Time
 	expires     time.Time
+
+	member *organization.Membership // that it is for, as active has read it; nil for none
 }
 
 // readAccessToken verifies an access token of the tenant. It answers nil for
@@ -132,8 +140,8 @@ func optional(claims jose.Claims, name string, into *string) error {
 }
 
 // active tells whether an access token is still good: its lineage, grant,
-// session and customer, or for an application's own token the application and
-// that it was not revoked.
+// session and customer, and the membership of the organization that it is for;
+// for an application's own token the application and that it was not revoked.
 func (p *Provider) active(ctx context.Context, t *tenant.Tenant, a *accessToken) (bool, error) {
 	if t.Suspended {
 		return false, nil
@@ -154,7 +162,12 @@ func (p *Provider) active(ctx context.Context, t *tenant.Tenant, a *accessToken)
 		return false, err
 	}
 	state := alive()
-	return state.Active && (app.FirstParty || !state.Unasked), nil
+	if !state.Active || (!app.FirstParty && state.Unasked) {
+		return false, nil
+	}
+	var good bool
+	a.member, good, err = p.belonging(&exchange{ctx: ctx, tenant: t}, id.Customer(a.subject), state.Organization)
+	return good, err
 }
 
 // appendContext adds acr and amr where they are known.

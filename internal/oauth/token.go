@@ -8,6 +8,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/explain"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
@@ -16,8 +17,9 @@ type issued struct {
 	subject string // the customer, or the application for its own tokens
 	scopes  []string
 	access  accessClaims
-	id      *idClaims // nil for no ID token
-	refresh string    // "" for no refresh token
+	id      *idClaims                // nil for no ID token
+	refresh string                   // "" for no refresh token
+	member  *organization.Membership // that the tokens are for, nil for none
 }
 
 // grantType is one way to get tokens. By the time that it is called the

@@ -60,6 +60,7 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request, t *tenant.Te
 	}
 	claims := who.Claims(token.scopes)
 	claims["sub"] = token.subject
+	addOrganization(claims, token.member, token.scopes)
 	w.Header().Set("Cache-Control", "no-store")
 	writeJSON(w, http.StatusOK, claims)
 }

@@ -341,8 +341,8 @@ func TestEveryOperationIsGuarded(t *testing.T) {
 			}
 		}
 		// The very same answer as for one that is not there (C9).
-		_, _, foreign := i.Admin(boundToken, "GET", "/admin/v1/tenants/other/customers?identifier=a%40example.com", "")
-		_, _, nowhere := i.Admin(boundToken, "GET", "/admin/v1/tenants/nowhere/customers?identifier=a%40example.com", "")
+		_, _, foreign := i.Admin(boundToken, "GET", "/admin/v1/tenants/other/customers/by-identifier?identifier=a%40example.com", "")
+		_, _, nowhere := i.Admin(boundToken, "GET", "/admin/v1/tenants/nowhere/customers/by-identifier?identifier=a%40example.com", "")
 		if foreign != nowhere {
 			t.Errorf("%s\n%s", foreign, nowhere)
 		}

@@ -14,7 +14,7 @@ type Portal struct {
 
 // PortalLink leads to a page of the account.
 type PortalLink struct {
-	Name string // profile, access, devices, applications, preferences or close
+	Name string // profile, access, devices, applications, organizations, preferences or close
 	URL  string
 	Here bool
 }
@@ -126,12 +126,13 @@ func (Preferences) page() string  { return "preferences" }
 
 // portalNames are the words and marks of the account's pages.
 var portalNames = map[string][2]string{
-	"profile":      {"portal.profile", "person"},
-	"access":       {"portal.access", "key"},
-	"devices":      {"portal.devices", "screen"},
-	"applications": {"portal.applications", "link"},
-	"preferences":  {"portal.preferences", "globe"},
-	"close":        {"portal.close", "out"},
+	"profile":       {"portal.profile", "person"},
+	"access":        {"portal.access", "key"},
+	"devices":       {"portal.devices", "screen"},
+	"applications":  {"portal.applications", "link"},
+	"organizations": {"portal.organizations", "people"},
+	"preferences":   {"portal.preferences", "globe"},
+	"close":         {"portal.close", "out"},
 }
 
 // PortalName is what a page of the account is called in the navigation.
