@@ -115,6 +115,10 @@ type commands struct {
 	Message struct {
 		List listMessagesCommand `cmd:"" help:"List the messages of the last seven days that could not be delivered, the newest first."`
 	} `cmd:"" help:"Messages to customers."`
+	Mail struct {
+		Check checkMailCommand `cmd:"" help:"Look up whether mailboxes will believe the mail of each brand: SPF, DKIM, DMARC, MX."`
+		Test  testMailCommand  `cmd:"" help:"Send a test message at once, and say what the mail server or provider answers."`
+	} `cmd:"" help:"Mail that arrives."`
 	Breached struct {
 		Build buildBreachedCommand `cmd:"" help:"Make the list of breached passwords smaller and faster to read, for breached_passwords_file."`
 	} `cmd:"" help:"The list of breached passwords."`

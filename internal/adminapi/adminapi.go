@@ -78,6 +78,7 @@ type Options struct {
 	Operators     *operator.Operators
 	Once          *idempotency.Keys
 	Previews      Previews
+	Mail          Mail
 	// OperatorLink is the address of a one-time link that makes an operator.
 	OperatorLink func(ctx context.Context, secret string) (string, error)
 	BaseURL      string // where tenants without a host of their own are served
