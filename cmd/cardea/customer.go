@@ -43,6 +43,11 @@ type identifierView struct {
 	Value      string    `json:"value"`
 	Verified   bool      `json:"verified"`
 	VerifiedAt time.Time `json:"verified_at,omitzero"`
+	// Undeliverable is there while messages to it come back.
+	Undeliverable *struct {
+		Reason string    `json:"reason"`
+		At     time.Time `json:"at"`
+	} `json:"undeliverable,omitempty"`
 }
 
 func (v customerView) print(p *program, o output) error {
@@ -52,6 +57,9 @@ func (v customerView) print(p *program, o output) error {
 			state := " (not verified)"
 			if it.Verified {
 				state = " (verified " + when(it.VerifiedAt) + ")"
+			}
+			if it.Undeliverable != nil {
+				state += " (messages come back since " + when(it.Undeliverable.At) + ": " + it.Undeliverable.Reason + ")"
 			}
 			pairs = append(pairs, it.Kind, it.Value+state)
 		}

@@ -47,6 +47,7 @@ import (
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
 	"github.com/cardea-id/cardea/internal/operator"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/problem"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/signingkey"
@@ -61,21 +62,22 @@ const Operator = "operator"
 // Options are the parts that the handlers call. All are required, but for
 // BaseURL.
 type Options struct {
-	DB           *sqldb.DB
-	KeyStore     *sqldb.DB
-	Ring         *keyring.Ring
-	Log          *event.Log
-	Budgets      *budget.Budgets
-	Tenants      *tenant.Store
-	Applications *application.Store
-	Directory    *customer.Directory
-	Sessions     *session.Sessions
-	Grants       *grant.Grants
-	SigningKeys  *signingkey.Keys
-	Outbox       *notify.Outbox
-	Operators    *operator.Operators
-	Once         *idempotency.Keys
-	Previews     Previews
+	DB            *sqldb.DB
+	KeyStore      *sqldb.DB
+	Ring          *keyring.Ring
+	Log           *event.Log
+	Budgets       *budget.Budgets
+	Tenants       *tenant.Store
+	Applications  *application.Store
+	Directory     *customer.Directory
+	Sessions      *session.Sessions
+	Grants        *grant.Grants
+	Organizations *organization.Organizations
+	SigningKeys   *signingkey.Keys
+	Outbox        *notify.Outbox
+	Operators     *operator.Operators
+	Once          *idempotency.Keys
+	Previews      Previews
 	// OperatorLink is the address of a one-time link that makes an operator.
 	OperatorLink func(ctx context.Context, secret string) (string, error)
 	BaseURL      string // where tenants without a host of their own are served
@@ -104,6 +106,7 @@ func (a *api) operations() {
 	a.lifecycleOperations()
 	a.identifierOperations()
 	a.sessionOperations()
+	a.organizationOperations()
 	a.eventOperations()
 	a.messageOperations()
 	a.keyOperations()

@@ -88,6 +88,21 @@ type identifierView struct {
 	Value      string          `json:"value" example:"ana@example.com"`
 	Verified   bool            `json:"verified"`
 	VerifiedAt time.Time       `json:"verified_at,omitzero"`
+	// Undeliverable is there while messages to it come back.
+	Undeliverable *undeliverableView `json:"undeliverable,omitempty" doc:"There while messages to it come back."`
+}
+
+type undeliverableView struct {
+	Reason string    `json:"reason" enum:"bounced,complained"`
+	At     time.Time `json:"at"`
+}
+
+func viewOf(it customer.Identifier) identifierView {
+	view := identifierView{ID: it.ID, Kind: it.Kind, Value: it.Display, Verified: it.Verified, VerifiedAt: it.VerifiedAt}
+	if it.Undeliverable != "" {
+		view.Undeliverable = &undeliverableView{it.Undeliverable, it.UndeliverableAt}
+	}
+	return view
 }
 
 func (a *api) answerCustomer(ctx context.Context, c id.Customer) (*answer[customerView], error) {
@@ -100,7 +115,7 @@ func (a *api) answerCustomer(ctx context.Context, c id.Customer) (*answer[custom
 		CreatedAt: found.CreatedAt, UpdatedAt: found.UpdatedAt, Identifiers: []identifierView{}, Profile: found.Profile,
 	}
 	for _, it := range found.Identifiers {
-		view.Identifiers = append(view.Identifiers, identifierView{it.ID, it.Kind, it.Display, it.Verified, it.VerifiedAt})
+		view.Identifiers = append(view.Identifiers, viewOf(it))
 	}
 	if view.Profile == nil {
 		view.Profile = map[string]any{}

@@ -21,16 +21,17 @@ const securityScheme = "operator"
 type noun string
 
 const (
-	tenants      noun = "Tenants"
-	brands       noun = "Brands"
-	applications noun = "Applications"
-	customers    noun = "Customers"
-	sessions     noun = "Sessions and grants"
-	events       noun = "Events"
-	messages     noun = "Messages"
-	keys         noun = "Keys"
-	operators    noun = "Operators"
-	installation noun = "Installation"
+	tenants       noun = "Tenants"
+	brands        noun = "Brands"
+	applications  noun = "Applications"
+	customers     noun = "Customers"
+	sessions      noun = "Sessions and grants"
+	organizations noun = "Organizations"
+	events        noun = "Events"
+	messages      noun = "Messages"
+	keys          noun = "Keys"
+	operators     noun = "Operators"
+	installation  noun = "Installation"
 )
 
 type described struct {
@@ -45,6 +46,7 @@ var nouns = []described{
 	{applications, "An application is a client of the protocols."},
 	{customers, "A customer is a person who holds an account with a tenant, found by identifiers that were verified."},
 	{sessions, "Where a customer is signed in, and what a customer has allowed which application."},
+	{organizations, "A company or group of customers: who is a member with what roles, and who is invited."},
 	{events, "What happened, and who did it."},
 	{messages, "Mail and text messages."},
 	{keys, "Keys that tokens are signed with, and keys that data is sealed with."},

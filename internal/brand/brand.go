@@ -132,7 +132,7 @@ func LinkKinds() []string { return []string{"help", "imprint", "privacy", "terms
 
 // fixedTexts say what protects a customer, and are the program's own: who gets
 // what, and why something was stopped.
-var fixedTexts = []string{"consent.", "share.", "disown.", "keep.", "fault."}
+var fixedTexts = []string{"consent.", "share.", "disown.", "keep.", "fault.", "join."}
 
 // Check returns everything that is wrong with a document, joined; each line
 // names the key. The theme and the words of mail are checked by those who draw

@@ -29,6 +29,7 @@ type Config struct {
 	ShutdownGrace         time.Duration  `yaml:"shutdown_grace" default:"20s" min:"0s" max:"10m" doc:"How long requests in progress may take to finish when the server stops."`
 	DrainDelay            time.Duration  `yaml:"drain_delay" default:"5s" min:"0s" max:"5m" doc:"How long the server, when it stops, still takes requests while /readyz already answers 503, so that the proxy before it sends them elsewhere. 0s where none asks /readyz."`
 	EventRetention        time.Duration  `yaml:"event_retention" default:"0s" min:"0s" max:"175200h" doc:"How long events are kept, from 24h on, as in 8760h for a year. On PostgreSQL whole months are dropped. 0s keeps them for ever."`
+	GeoIPFile             string         `yaml:"geoip_file" doc:"Database of places in the MaxMind DB format (such as GeoLite2 City). Customers see roughly where they are signed in. Empty means that places are not told."`
 	BreachedPasswordsFile string         `yaml:"breached_passwords_file" doc:"Sorted list of the SHA-1 hashes of breached passwords, as Have I Been Pwned offers it. Empty means that only the built-in list of common passwords is checked."`
 
 	Database Database `yaml:"database"`

@@ -248,7 +248,8 @@ func TestTextMessagesAreBounded(t *testing.T) {
 						t.Errorf("the send %d is limited: %v", n+1, got)
 					}
 				}
-				if n := len(w.Letters(t, "")); n != 3 {
+				codes := slices.DeleteFunc(w.Letters(t, ""), func(l journeytest.Letter) bool { return l.Data.Code == "" })
+				if n := len(codes); n != 3 {
 					t.Errorf("%d were sent", n)
 				}
 				if n := w.Count(t, `SELECT COUNT(*) FROM event WHERE type = 'signin.limited'`); n != 1 {

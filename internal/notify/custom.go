@@ -18,18 +18,22 @@ import (
 
 // mayMention are the facts that a message's texts may mention.
 var mayMention = map[Template][]string{
-	Code:            {"Application", "Brand", "Code", "Minutes"},
-	Recovery:        {"Application", "Brand", "Code", "Minutes"},
-	Welcome:         {"Application", "Brand"},
-	PasswordChanged: {"Brand"},
-	Disowned:        {"Brand"},
-	NewSignIn:       {"Application", "Brand"},
-	Invitation:      {"Brand"},
-	Locked:          {"Brand"},
-	Closed:          {"Brand"},
-	Reopened:        {"Brand"},
-	Dormancy:        {"Brand"},
-	Erasure:         {"Brand"},
+	Code:             {"Application", "Brand", "Code", "Minutes"},
+	Recovery:         {"Application", "Brand", "Code", "Minutes"},
+	Welcome:          {"Application", "Brand"},
+	PasswordChanged:  {"Brand"},
+	AddressAdded:     {"Brand"},
+	AddressChanged:   {"Brand"},
+	AddressRemoved:   {"Brand"},
+	Disowned:         {"Brand"},
+	NewSignIn:        {"Application", "Brand"},
+	Invitation:       {"Brand"},
+	Locked:           {"Brand"},
+	Closed:           {"Brand"},
+	Reopened:         {"Brand"},
+	Dormancy:         {"Brand"},
+	Erasure:          {"Brand"},
+	JoinOrganization: {"Brand", "Inviter", "Organization"},
 }
 
 // How long a brand's texts are at most, in characters.
@@ -175,7 +179,8 @@ func (p *page) take(m brand.MailText, f facts) {
 }
 
 func (f facts) fill(text string) (filled string, whole bool) {
-	values := map[string]string{"Application": f.Application, "Brand": f.Brand, "Code": f.Code, "Minutes": f.Minutes}
+	values := map[string]string{"Application": f.Application, "Brand": f.Brand, "Code": f.Code, "Minutes": f.Minutes,
+		"Inviter": f.Inviter, "Organization": f.Organization}
 	whole = true
 	filled = i18n.Fill(text, func(name string) (string, bool) {
 		whole = whole && values[name] != ""
@@ -189,5 +194,14 @@ func (w *Words) Preview(t Template, lang string, b Brand, at time.Time) (Mail, e
 	if !w.has(t) {
 		return Mail{}, fmt.Errorf("there is no message %q; there are %s", t, joinedTemplates())
 	}
-	return w.render(t, lang, b, Data{Code: "123456", ValidFor: 10 * time.Minute, Application: b.Name, Browser: "Firefox", System: "Windows", At: at, Until: at.AddDate(0, 0, 30)})
+	data := Data{Code: "123456", ValidFor: 10 * time.Minute, Application: b.Name, Browser: "Firefox", System: "Windows", At: at, Until: at.AddDate(0, 0, 30)}
+	if t == JoinOrganization {
+		data = previewOfInvitation(at)
+	}
+	return w.render(t, lang, b, data)
+}
+
+// previewOfInvitation are made-up facts of an invitation to an organization.
+func previewOfInvitation(at time.Time) Data {
+	return Data{Organization: "Example Ltd", Inviter: "Ana Lopes", Until: at.AddDate(0, 0, 7), Link: "https://example.com/join", At: at}
 }

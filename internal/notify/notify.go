@@ -36,6 +36,9 @@ const (
 	Welcome         Template = "welcome"          // an account was opened
 	PasswordChanged Template = "password_changed" // the password was set or changed
 	Disowned        Template = "disowned"         // everybody was signed out, since the customer said that it wasn't him
+	AddressAdded    Template = "address_added"    // another address was added to the account
+	AddressChanged  Template = "address_changed"  // another address took the place of one
+	AddressRemoved  Template = "address_removed"  // an address was taken from the account
 	NewSignIn       Template = "new_sign_in"      // somebody signed in on a new device
 	Invitation      Template = "invitation"       // an account waits for whoever has the address
 	Locked          Template = "locked"           // nobody can sign in, until a time or until it is lifted
@@ -43,12 +46,14 @@ const (
 	Reopened        Template = "reopened"         // a closed or dormant account is in use again
 	Dormancy        Template = "dormancy"         // the account is about to fall dormant
 	Erasure         Template = "erasure"          // a dormant account is about to be erased
+
+	JoinOrganization Template = "join_organization" // somebody may join an organization
 )
 
 // Templates lists all kinds.
 func Templates() []Template {
-	return []Template{Code, Recovery, Welcome, PasswordChanged, Disowned, NewSignIn,
-		Invitation, Locked, Closed, Reopened, Dormancy, Erasure}
+	return []Template{Code, Recovery, Welcome, PasswordChanged, AddressAdded, AddressChanged, AddressRemoved, Disowned, NewSignIn,
+		Invitation, Locked, Closed, Reopened, Dormancy, Erasure, JoinOrganization}
 }
 
 // Data is what varies in a message. All of it is shown as plain text; nothing
@@ -61,9 +66,13 @@ type Data struct {
 	System      string        `json:"system,omitempty"`      // "Windows"
 	Network     string        `json:"network,omitempty"`     // the IP address that it was done from
 	Holder      Holder        `json:"holder,omitempty"`      // of a code to set a new password with
+	Address     string        `json:"address,omitempty"`     // that a notice is about
 	Link        string        `json:"link,omitempty"`        // of the button, in place of the account's
 	Until       time.Time     `json:"until,omitzero"`        // when it ends, or what it tells of happens
 	At          time.Time     `json:"at,omitzero"`           // when it happened; the zero time means when it was enqueued
+
+	Organization string `json:"organization,omitempty"` // its name: what the message invites to
+	Inviter      string `json:"inviter,omitempty"`      // who invites; "" names nobody
 }
 
 // Holder is who has the address that a code goes to, where that is to be said.

@@ -119,7 +119,8 @@ func factsOf(words *i18n.Localizer, brand Brand, d Data) facts {
 	f := facts{
 		Brand: plain(brand.Name, 60), Application: plain(d.Application, 60), Browser: modest(d.Browser), System: modest(d.System),
 		Code: spaced(d.Code, words.Dir() == "rtl"), Date: words.Date(d.At.UTC()), Clock: words.Clock(d.At.UTC()),
-		Network: address(d.Network), Holder: d.Holder, Link: d.Link != "",
+		Network: address(d.Network), Holder: d.Holder, Address: plain(d.Address, 254), Link: d.Link != "",
+		Organization: plain(d.Organization, 60), Inviter: plain(d.Inviter, 40),
 	}
 	if !d.Until.IsZero() {
 		f.Until, f.UntilClock = words.Date(d.Until.UTC()), words.Clock(d.Until.UTC())
@@ -135,7 +136,11 @@ func (w *Words) PreviewText(t Template, lang string, b Brand, at time.Time) (Tex
 	if !w.has(t) {
 		return Text{}, fmt.Errorf("there is no message %q; there are %s", t, joinedTemplates())
 	}
-	return w.renderText(t, lang, b, Data{Code: codeOf(t), ValidFor: 10 * time.Minute, Application: b.Name, Browser: "Firefox", System: "Windows", At: at})
+	data := Data{Code: codeOf(t), ValidFor: 10 * time.Minute, Application: b.Name, Browser: "Firefox", System: "Windows", At: at}
+	if t == JoinOrganization {
+		data = previewOfInvitation(at)
+	}
+	return w.renderText(t, lang, b, data)
 }
 
 // codeOf is the code of a message's preview, "" where it carries none.

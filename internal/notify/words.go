@@ -72,7 +72,9 @@ type facts struct {
 	Plural                              string // CLDR's category of Minutes
 	Network                             string
 	Holder                              Holder
+	Address                             string
 	Link                                bool // there is a link of the message's own
+	Organization, Inviter               string
 }
 
 // page is what the layout shows.

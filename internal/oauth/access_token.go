@@ -8,9 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/jose"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
@@ -64,6 +67,12 @@ func (p *Provider) signAccessToken(x *exchange, given *issued, now time.Time, li
 		c = appendInt(c, a.authTime)
 		c = appendContext(c, a.acr, a.methods)
 	}
+	in, err := organizationClaims(given.member, given.scopes)
+	if err != nil {
+		return "", err
+	}
+	c = append(c, in...)
+	c = p.appendMapped(x.ctx, x.tenant, x.app, c, given.mapped, claim.AccessToken, x.tenant.Issuer)
 	return signer.Sign("at+jwt", append(c, '}'))
 }
 
@@ -82,6 +91,8 @@ type accessToken struct {
 	session     id.Session
 	issued      time.Time
 	expires     time.Time
+
+	member *organization.Membership // that it is for, as active has read it; nil for none
 }
 
 // readAccessToken verifies an access token of the tenant. It answers nil for
@@ -132,29 +143,35 @@ func optional(claims jose.Claims, name string, into *string) error {
 }
 
 // active tells whether an access token is still good: its lineage, grant,
-// session and customer, or for an application's own token the application and
-// that it was not revoked.
-func (p *Provider) active(ctx context.Context, t *tenant.Tenant, a *accessToken) (bool, error) {
+// session and customer, and the membership of the organization that it is for;
+// for an application's own token the application and that it was not revoked.
+// It returns the application that it was given to.
+func (p *Provider) active(ctx context.Context, t *tenant.Tenant, a *accessToken) (bool, *application.Application, error) {
 	if t.Suspended {
-		return false, nil
+		return false, nil, nil
 	}
 	app, err := p.Applications.Get(ctx, t.ID, a.application)
 	if err != nil || app.Disabled {
-		return false, notFoundIsNil(err)
+		return false, nil, notFoundIsNil(err)
 	}
 	if a.lineage == "" {
 		revoked, err := p.Grants.Revoked(ctx, t.ID, a.jti)
-		return !revoked, err
+		return !revoked, app, err
 	}
 	batch := p.DB.Batch()
 	alive := p.Grants.QueueAlive(batch, t, grant.Ref{
 		Customer: id.Customer(a.subject), Application: a.application, Session: a.session, Lineage: a.lineage,
 	})
 	if err := batch.Run(ctx); err != nil {
-		return false, err
+		return false, nil, err
 	}
 	state := alive()
-	return state.Active && (app.FirstParty || !state.Unasked), nil
+	if !state.Active || (!app.FirstParty && state.Unasked) {
+		return false, app, nil
+	}
+	var good bool
+	a.member, good, err = p.belonging(&exchange{ctx: ctx, tenant: t}, id.Customer(a.subject), state.Organization)
+	return good, app, err
 }
 
 // appendContext adds acr and amr where they are known.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/jose"
 	"github.com/cardea-id/cardea/internal/tenant"
@@ -54,6 +55,12 @@ func (p *Provider) signIDToken(x *exchange, given *issued, access string, now ti
 		c = appendString(c, given.id.nonce)
 	}
 	c = appendContext(c, given.id.acr, given.id.methods)
+	in, err := organizationClaims(given.member, given.scopes)
+	if err != nil {
+		return "", err
+	}
+	c = append(c, in...)
+	c = p.appendMapped(x.ctx, x.tenant, x.app, c, given.mapped, claim.IDToken)
 	return signer.Sign("JWT", append(c, '}'))
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
@@ -51,7 +52,7 @@ func (p *Provider) introspection(x *exchange, presented string) (map[string]any,
 	if token.application != x.app.ID && !slices.Contains(token.raw.Audience, string(x.app.ID)) {
 		return nil, nil
 	}
-	active, err := p.active(x.ctx, x.tenant, token)
+	active, app, err := p.active(x.ctx, x.tenant, token)
 	if err != nil || !active {
 		return nil, err
 	}
@@ -62,12 +63,19 @@ func (p *Provider) introspection(x *exchange, presented string) (map[string]any,
 	if len(token.scopes) > 0 {
 		answer["scope"] = strings.Join(token.scopes, " ")
 	}
-	for _, name := range []string{"sid", "auth_time", "acr", "amr"} {
+	names := []string{"sid", "auth_time", "acr", "amr"}
+	for _, m := range slices.Concat(x.tenant.Settings.Claims, app.Claims) { // as the token has them
+		if slices.Contains(m.In, claim.AccessToken) && !claim.Reserved(m.Name) {
+			names = append(names, m.Name)
+		}
+	}
+	for _, name := range names {
 		var value any
 		if token.raw.Has(name) && token.raw.Get(name, &value) == nil {
 			answer[name] = value
 		}
 	}
+	addOrganization(answer, token.member, token.scopes)
 	return answer, nil
 }
 
@@ -86,8 +94,14 @@ func (p *Provider) introspectRefresh(x *exchange, presented string) (map[string]
 	if !alive.Active || (alive.Unasked && !x.app.FirstParty) || alive.Generation != generation {
 		return nil, nil
 	}
-	return map[string]any{
+	member, good, err := p.belonging(x, ref.Customer, alive.Organization)
+	if err != nil || !good {
+		return nil, err
+	}
+	answer := map[string]any{
 		"active": true, "iss": x.tenant.Issuer, "sub": ref.Customer, "client_id": ref.Application, "sid": ref.Session,
 		"scope": strings.Join(alive.Scopes, " "), "token_type": "refresh_token",
-	}, nil
+	}
+	addOrganization(answer, member, alive.Scopes)
+	return answer, nil
 }

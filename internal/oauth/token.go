@@ -7,7 +7,10 @@ import (
 	"time"
 
 	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/explain"
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
@@ -16,8 +19,10 @@ type issued struct {
 	subject string // the customer, or the application for its own tokens
 	scopes  []string
 	access  accessClaims
-	id      *idClaims // nil for no ID token
-	refresh string    // "" for no refresh token
+	id      *idClaims                // nil for no ID token
+	refresh string                   // "" for no refresh token
+	member  *organization.Membership // that the tokens are for, nil for none
+	mapped  []claim.Given
 }
 
 // grantType is one way to get tokens. By the time that it is called the
@@ -76,6 +81,13 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request, t *tenant.Tenan
 func (p *Provider) writeTokens(x *exchange, given *issued) ([]byte, error) {
 	now := p.Clock.Now()
 	life := lifetime(x.app.AccessTTL, x.tenant.Settings.Tokens.Access)
+	if given.access.lineage != "" {
+		var err error
+		given.mapped, err = p.mapped(x.ctx, x.tenant, x.app, x.app.ClaimSet(p.Claims, x.tenant), id.Customer(given.subject), nil, given.scopes)
+		if err != nil {
+			return nil, err
+		}
+	}
 	access, err := p.signAccessToken(x, given, now, life)
 	if err != nil {
 		return nil, err

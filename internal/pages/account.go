@@ -217,7 +217,7 @@ func (p *Pages) showDevices(v *visit) (view.Page, error) {
 	var data view.Devices
 	for _, x := range sessions {
 		data.Sessions = append(data.Sessions, view.Session{
-			ID: string(x.ID), Browser: x.Agent.Browser, System: x.Agent.OS, This: x.ID == v.client.Session.ID, Seen: x.LastSeenAt,
+			ID: string(x.ID), Browser: x.Agent.Browser, System: x.Agent.OS, This: x.ID == v.client.Session.ID, Seen: x.LastSeenAt, Place: x.Agent.Place,
 			Phone: x.Agent.Device != "" || slices.Contains([]string{"Android", "iOS"}, x.Agent.OS),
 		})
 	}

@@ -129,6 +129,8 @@ func (p *Pages) finish(w http.ResponseWriter, r *http.Request, t *tenant.Tenant,
 		client.Session = nil // it was ended with the others
 		p.beginWith(w, r, t, journey.Start{Journey: "recovery", Return: journey.Return{Kind: returnAccount}, Client: client, LoginHint: finished.Hint},
 			&view.Notice{Tone: view.OK, Text: view.T("notice.disowned")})
+	case finished.Return.Kind == returnJoin:
+		p.afterJoin(w, r, t, client, finished)
 	case finished.Return.Kind == returnAccount:
 		p.toAccount(w, r, t, client, finished)
 	default:
@@ -139,9 +141,24 @@ func (p *Pages) finish(w http.ResponseWriter, r *http.Request, t *tenant.Tenant,
 // toAccount goes on to the page of the account that a journey was for, which
 // says what was done.
 func (p *Pages) toAccount(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, client journey.Client, finished *journey.Finished) {
+	if finished.Outcome == "account-closed" {
+		p.Jar.Clear(w, t, browser.Session)
+		p.Jar.Clear(w, t, browser.Journey)
+		p.draw(w, r, t, sheet{page: view.Page{Lang: client.Language, Data: view.SignedOut{SignInURL: p.signInURL(t, client.Language), Closed: finished.KeptUntil}}})
+		return
+	}
 	var done accountState
-	if finished.Recovered {
+	switch {
+	case finished.Recovered, finished.Outcome == "password-changed" && !finished.EndedOthers:
 		done.Done = "password_saved"
+	case finished.Outcome == "password-changed":
+		done.Done = "password_saved_alone"
+	case finished.Outcome == "address-added" && finished.Replaced:
+		done.Done = "address_changed"
+	case finished.Outcome == "address-added":
+		done.Done = "address_added"
+	case finished.Outcome == "address-removed":
+		done.Done = "address_removed"
 	}
 	of := id.Session("")
 	if client.Session != nil {
@@ -180,8 +197,14 @@ func (p *Pages) refuse(w http.ResponseWriter, r *http.Request, t *tenant.Tenant,
 	restart := p.signInURL(t, client.Language)
 	if to, readable := p.Engine.Resumable(r.Context(), t, sealed); readable {
 		switch to.Kind {
+		case returnAccount:
+			if to.Params != "" {
+				restart = p.accountURL(r, t, to, client.Language)
+			}
 		case returnAuthorize:
 			restart = t.URL("/authorize") + "?" + to.Params
+		case returnJoin:
+			restart = joinURL(t, client.Language, to.Params)
 		case returnRecovery:
 			restart = t.URL("/recover") + "?ui_locales=" + url.QueryEscape(client.Language)
 		}

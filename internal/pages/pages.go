@@ -31,6 +31,7 @@ import (
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/pages/view"
 	"github.com/cardea-id/cardea/internal/route"
 	"github.com/cardea-id/cardea/internal/session"
@@ -45,24 +46,29 @@ const (
 	returnAccount   = "account"
 	returnAuthorize = "authorize"
 	returnRecovery  = "recovery" // another journey follows
+
+	// returnJoin goes on with the invitation whose link the parameters are,
+	// until it is answered.
+	returnJoin = "join"
 )
 
 // Options are what Pages work with. All are required.
 type Options struct {
-	Engine       *journey.Engine
-	Directory    *customer.Directory
-	Sessions     *session.Sessions
-	Grants       *grant.Grants
-	Passwords    *credential.Passwords
-	Applications *application.Store
-	Views        *view.Views
-	Jar          browser.Jar
-	Resolver     *clientip.Resolver
-	DB           *sqldb.DB
-	Ring         *keyring.Ring
-	Clock        clock.Clock
-	Random       io.Reader // cryptographically secure, safe for concurrent use
-	Logger       *slog.Logger
+	Engine        *journey.Engine
+	Directory     *customer.Directory
+	Sessions      *session.Sessions
+	Grants        *grant.Grants
+	Organizations *organization.Organizations
+	Passwords     *credential.Passwords
+	Applications  *application.Store
+	Views         *view.Views
+	Jar           browser.Jar
+	Resolver      *clientip.Resolver
+	DB            *sqldb.DB
+	Ring          *keyring.Ring
+	Clock         clock.Clock
+	Random        io.Reader // cryptographically secure, safe for concurrent use
+	Logger        *slog.Logger
 	// Resume goes on after a journey, by its journey.Return.Kind; "account" is
 	// known without. The request that it gets answers Client with what the
 	// journey has left.
@@ -90,6 +96,7 @@ func (p *Pages) Routes() []route.Route {
 		{Method: "GET", Pattern: "/sign-up", Cookies: true, Handle: p.begin("sign-up")},
 		{Method: "GET", Pattern: "/recover", Cookies: true, Handle: p.recover},
 		{Method: "GET", Pattern: "/not-me", Cookies: true, Handle: p.notMe},
+		{Method: "GET", Pattern: "/join", Cookies: true, Handle: p.join},
 		{Method: "GET", Pattern: "/invitation", Cookies: true, Handle: p.invitation},
 		{Method: "POST", Pattern: journeyPath, Cookies: true, Form: true, Handle: p.answer},
 		{Method: "GET", Pattern: "/operator", Handle: p.operator},

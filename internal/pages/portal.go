@@ -26,11 +26,17 @@ const (
 	devicesPath      = "/account/devices"
 	applicationsPath = "/account/applications"
 	preferencesPath  = "/account/preferences"
+	passwordPath     = "/account/password"
+	addressesPath    = "/account/addresses"
+	closePath        = "/account/close"
+
+	organizationsPath = "/account/organizations"
 )
 
 // doors are the pages that the account's navigation leads to, in its order.
 var doors = []struct{ name, path string }{
-	{"profile", profilePath}, {"access", accessPath}, {"devices", devicesPath}, {"applications", applicationsPath}, {"preferences", preferencesPath},
+	{"profile", profilePath}, {"access", accessPath}, {"devices", devicesPath}, {"applications", applicationsPath}, {"organizations", organizationsPath},
+	{"preferences", preferencesPath}, {"close", closePath},
 }
 
 // portalRoutes lists what answers below /account.
@@ -47,13 +53,15 @@ func (p *Pages) portalRoutes() []route.Route {
 		{devicesPath, p.showDevices, p.changeDevices},
 		{applicationsPath, p.showApplications, nil},
 		{applicationsPath + "/{application}", p.showRevoke, p.changeRevoke},
+		{organizationsPath, p.showOrganizations, nil},
+		{organizationsPath + "/{organization}", p.showLeave, p.changeLeave},
 		{preferencesPath, p.showPreferences, p.changePreferences},
 	} {
 		routes = append(routes,
 			route.Route{Method: "GET", Pattern: page.path, Cookies: true, Handle: p.showing(page.show)},
 			route.Route{Method: "POST", Pattern: page.path, Cookies: true, Form: true, Handle: p.changing(page.show, page.change)})
 	}
-	return routes
+	return append(routes, p.accessRoutes()...)
 }
 
 // visit is a customer's request to a page of his account.
@@ -156,8 +164,16 @@ func (p *Pages) drawPortal(v *visit, page view.Page, status int) {
 	if v.asked {
 		page.Action += "?ui_locales=" + url.QueryEscape(v.client.Language)
 	}
+	member, err := p.Organizations.Member(v.ctx(), v.t.ID, v.who.ID)
+	if err != nil {
+		p.broken(v.w, v.r, v.t, err)
+		return
+	}
 	page.Portal = &view.Portal{HomeURL: p.at(v, accountPath)}
 	for _, door := range doors {
+		if door.path == organizationsPath && !member { // most customers are in none
+			continue
+		}
 		page.Portal.Links = append(page.Portal.Links, view.PortalLink{
 			Name: door.name, URL: p.at(v, door.path), Here: v.path == door.path || strings.HasPrefix(v.path, door.path+"/"),
 		})
@@ -259,12 +275,13 @@ const accountPurpose = "account"
 // with what its page showed; or carries over a redirect what has just been
 // done.
 type accountState struct {
-	Session     id.Session        `json:"session"`
-	Revision    int64             `json:"revision,omitempty"` // of the customer whom the page showed
-	Shown       map[string]string `json:"shown,omitempty"`    // what the page's fields had in them, as short hashes
-	Done        string            `json:"done,omitempty"`
-	Application id.Application    `json:"application,omitempty"`
-	At          int64             `json:"at,omitempty"` // Unix seconds
+	Session      id.Session        `json:"session"`
+	Revision     int64             `json:"revision,omitempty"` // of the customer whom the page showed
+	Shown        map[string]string `json:"shown,omitempty"`    // what the page's fields had in them, as short hashes
+	Done         string            `json:"done,omitempty"`
+	Application  id.Application    `json:"application,omitempty"`
+	Organization id.Organization   `json:"organization,omitempty"`
+	At           int64             `json:"at,omitempty"` // Unix seconds
 }
 
 func (p *Pages) sealAccount(ctx context.Context, t *tenant.Tenant, s accountState) (string, error) {
@@ -314,6 +331,13 @@ func (p *Pages) noticeOf(v *visit) *view.Notice {
 			name = app.Name
 		}
 		text = view.T("notice."+said.Done, "App", strings.TrimSpace(name))
+	}
+	if said.Organization != "" {
+		name := string(said.Organization)
+		if found, err := p.Organizations.Get(v.ctx(), v.t.ID, said.Organization); err == nil {
+			name = found.Name
+		}
+		text = view.T("notice."+said.Done, "Organization", name)
 	}
 	return &view.Notice{Tone: view.OK, Text: text}
 }

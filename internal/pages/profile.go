@@ -20,13 +20,14 @@ const formatted = "address.formatted"
 
 // editable are the attributes that a customer changes on his profile's page, and
 // the others that it shows. The language has a page of its own, and an address
-// that has parts is told by these.
-func editable(t *tenant.Tenant) (fields, fixed []tenant.Attribute) {
+// that has parts is told by these. What the schema hides is shown once it is
+// known.
+func editable(t *tenant.Tenant, who *customer.Customer) (fields, fixed []tenant.Attribute) {
 	all := t.Schema.Attributes()
 	parts := slices.ContainsFunc(all, func(a tenant.Attribute) bool { return a.Top() == "address" && a.Name != formatted })
 	for _, a := range all {
 		switch {
-		case a.Name == "locale", a.Name == formatted && parts:
+		case a.Name == "locale", a.Name == formatted && parts, a.Hidden && a.Typed(who.Profile) == "":
 		case a.ReadOnly:
 			fixed = append(fixed, a)
 		default:
@@ -38,7 +39,7 @@ func editable(t *tenant.Tenant) (fields, fixed []tenant.Attribute) {
 
 // showProfile asks for what the tenant's schema declares.
 func (p *Pages) showProfile(v *visit) (view.Page, error) {
-	fields, fixed := editable(v.t)
+	fields, fixed := editable(v.t, v.who)
 	v.state.Revision, v.state.Shown = v.who.Revision, shownOf(fields, v.who.Profile)
 	values := map[string]string{}
 	for _, a := range fields {
@@ -101,7 +102,7 @@ func short(text string) string {
 // typed, what came from elsewhere in the fields that were left alone, and both
 // where they meet.
 func (p *Pages) changeProfile(v *visit, form url.Values) (next, error) {
-	fields, _ := editable(v.t)
+	fields, _ := editable(v.t, v.who)
 	profile, faults := v.t.Schema.ReadForm(v.who.Profile, fields, form.Get)
 	if v.state.Revision != v.who.Revision {
 		return p.profileMet(v, fields, form)

@@ -40,10 +40,13 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 	}
 	p.describe(t, s, &out.page)
 	switch s.Prompt.(type) {
-	case step.PasswordPrompt, step.CodePrompt, step.NewPasswordPrompt, step.IdentifyPrompt, step.CreateAccountPrompt, step.RecoverPrompt:
+	case step.PasswordPrompt, step.CodePrompt, step.NewPasswordPrompt, step.NewAddressPrompt, step.ProveAddressPrompt, step.IdentifyPrompt, step.CreateAccountPrompt, step.RecoverPrompt:
 		out.back = s.typed != nil
 	}
 	if prompt, asks := s.Prompt.(step.DisownPrompt); asks && prompt.Dead {
+		out.status = http.StatusGone
+	}
+	if data, is := out.page.Data.(view.JoinOrganization); is && data.Dead && !data.Member {
 		out.status = http.StatusGone
 	}
 	if prompt, asks := s.Prompt.(step.InvitationPrompt); asks && prompt.Dead {
@@ -105,23 +108,35 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		if prompt.Stay {
 			page.Values["stay"] = "true"
 		}
-		page.Data = view.Password{Identifier: prompt.Identifier, Stay: prompt.OfferStay, Code: true, Recover: true}
+		page.Data = view.Password{Identifier: prompt.Identifier, Stay: prompt.OfferStay, Code: true, Recover: true, Account: prompt.Account}
 	case step.CodePrompt:
-		page.Data = view.Code{Address: prompt.Address, SignUp: prompt.SignUp, Recovery: prompt.Recovery, Length: prompt.Digits, Resend: true, Back: true,
-			Password: !prompt.SignUp && !prompt.Recovery, Phone: prompt.Phone, Mailed: prompt.Mailed, Mail: prompt.MayMail, Text: prompt.MayText}
+		page.Data = view.Code{Address: prompt.Address, SignUp: prompt.SignUp, Recovery: prompt.Recovery, Account: prompt.Account, Length: prompt.Digits, Resend: true, Back: true,
+			Password: !prompt.SignUp && !prompt.Recovery && !prompt.Account, Phone: prompt.Phone, Mailed: prompt.Mailed, Mail: prompt.MayMail, Text: prompt.MayText}
+		p.describeCode(s, page, prompt.Sent, prompt.Mailed)
 		switch {
+		case prompt.Returned && len(s.Errors) == 0:
+			page.Notice = &view.Notice{Tone: view.Info, Text: view.T("notice.code_returned")}
 		case prompt.NoTexts:
 			page.Notice = &view.Notice{Tone: view.Problem, Text: view.T("notice.no_texts")}
-		case slices.Contains([]string{"resend", "by_mail", "by_text"}, s.typed.Get("choose")) && prompt.Sent && s.Limited == nil:
-			page.Notice = &view.Notice{Tone: view.OK, Text: view.T("notice.code_sent")}
-		case !prompt.Sent:
-			page.Notice = &view.Notice{Tone: view.Info, Text: view.T("notice.code_expired")}
 		}
-		if slices.ContainsFunc(s.Errors, func(e journey.FieldError) bool { return e.Code == "code_wrong" }) {
-			keep("code", "")
+	case step.ProveAddressPrompt:
+		page.Data = view.Code{Address: prompt.Address, New: true, Length: prompt.Digits, Resend: true, Back: true}
+		p.describeCode(s, page, prompt.Sent, false)
+	case step.NewAddressPrompt:
+		keep("identifier", prompt.Value)
+		if s.typed.Get("end_others") != "" {
+			page.Values["end_others"] = "true"
 		}
+		page.Data = view.NewAddress{Replaces: prompt.Replaces}
+	case step.CloseAccountPrompt:
+		page.Data = view.CloseAccount{Until: prompt.Until}
+	case step.RemoveAddressPrompt:
+		page.Data = view.RemoveAddress{Address: prompt.Address, Last: prompt.Last}
 	case step.NewPasswordPrompt:
-		page.Data = view.NewPassword{Identifier: prompt.Identifier, MinLength: prompt.MinLength, Skip: prompt.MaySkip, Recovery: prompt.Recovery}
+		page.Data = view.NewPassword{Identifier: prompt.Identifier, MinLength: prompt.MinLength, Skip: prompt.MaySkip, Recovery: prompt.Recovery, Account: prompt.Account}
+		if prompt.Account && (!s.typed.Has("new_password") || s.typed.Get("end_others") != "") {
+			page.Values["end_others"] = "true" // unless it was taken out
+		}
 	case step.CollectPrompt:
 		for _, field := range prompt.Fields {
 			keep(field.Name, "")
@@ -135,6 +150,12 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		page.Data = view.Terms{Documents: documents, Decline: true}
 	case step.ConsentPrompt:
 		page.Data = p.consentOf(s, prompt)
+	case step.MembershipPrompt:
+		page.Data = p.joinOf(t, s.lang, prompt.Offer, view.JoinOrganization{SignedIn: prompt.SignedIn})
+	case step.JoinPrompt:
+		page.Data = p.joinOf(t, s.lang, prompt.Offer, view.JoinOrganization{Decide: true})
+	case step.OrganizationPrompt:
+		page.Data = view.ChooseOrganization{Organizations: belongings(prompt.Memberships)}
 	case step.DisownPrompt:
 		page.Data = view.Disown{Dead: prompt.Dead, RecoverURL: t.URL("/recover") + "?ui_locales=" + url.QueryEscape(s.lang)}
 	case step.KeepPrompt:
@@ -145,10 +166,15 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		message := view.Message{Body: view.T("message." + prompt.Text)}
 		if prompt.Text == "no_account" {
 			message.Title, message.Continue = view.T("message.no_account_title"), view.T("identify.create")
+		} else if titled(prompt.Text) {
+			message.Title, message.Continue = view.T("message."+prompt.Text+"_title"), view.T("message."+prompt.Text+"_continue")
 		}
 		page.Data = message
 	case step.DenyPrompt:
 		deny := view.Deny{Reason: reasonOf(prompt.Reason)}
+		if s.Return.Kind == returnAccount && s.Return.Params != "" {
+			deny.AccountURL = t.URL(s.Return.Params)
+		}
 		if s.Application != nil {
 			deny.BackURL = s.Application.HomeURL
 		}
@@ -157,6 +183,23 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		page.Data = view.Fault{}
 	}
 }
+
+// describeCode says whether a code is under way, and keeps a wrong one, which is
+// mostly one that was misread.
+func (p *Pages) describeCode(s shown, page *view.Page, sent, mailed bool) {
+	switch {
+	case slices.Contains([]string{"resend", "by_mail", "by_text"}, s.typed.Get("choose")) && sent && !mailed && s.Limited == nil:
+		page.Notice = &view.Notice{Tone: view.OK, Text: view.T("notice.code_sent")}
+	case !sent:
+		page.Notice = &view.Notice{Tone: view.Info, Text: view.T("notice.code_expired")}
+	}
+	if code := s.typed.Get("code"); code != "" && slices.ContainsFunc(s.Errors, func(e journey.FieldError) bool { return e.Code == "code_wrong" }) {
+		page.Values["code"] = code
+	}
+}
+
+// titled tells whether what a notice says has a title and a button of its own.
+func titled(text string) bool { return text == "code_first" || text == "address_taken" }
 
 // kindsOf are the kinds of address that a field takes. Identifiers of the
 // tenant's own look like user names.
@@ -175,6 +218,9 @@ func kindsOf(declared []string, phone bool) []string {
 func (p *Pages) describeLimit(s shown, page *view.Page) {
 	limit := *s.Limited
 	code, atCode := s.Prompt.(step.CodePrompt)
+	if proving, is := s.Prompt.(step.ProveAddressPrompt); is {
+		code, atCode = step.CodePrompt{Sent: proving.Sent, SignUp: true}, true // no password instead
+	}
 	notice := ""
 	var about []any
 	switch {
@@ -204,7 +250,11 @@ func (p *Pages) consentOf(s shown, prompt step.ConsentPrompt) view.Consent {
 		consent.PolicyURL, consent.TermsURL = s.Application.PolicyURL, s.Application.TermsURL
 	}
 	for _, claim := range prompt.Claims {
-		consent.Shares = append(consent.Shares, p.share(s.lang, claim.Name, claim.Value))
+		share := p.share(s.lang, claim.Name, claim.Value)
+		if claim.Mapped {
+			share.Label = view.Literal(labelOf(claim, s.lang))
+		}
+		consent.Shares = append(consent.Shares, share)
 	}
 	if prompt.Offline {
 		consent.Shares = append(consent.Shares, view.Share{Name: "offline_access"})
@@ -216,6 +266,12 @@ func (p *Pages) consentOf(s shown, prompt step.ConsentPrompt) view.Consent {
 		consent.Shares = []view.Share{{Name: "openid"}}
 	}
 	return consent
+}
+
+// labelOf is what an operator calls a claim of his own: in the page's language,
+// else in English, else by its name.
+func labelOf(claim step.Claim, lang string) string {
+	return cmp.Or(claim.Label[lang], claim.Label["en"], claim.Name)
 }
 
 // fieldsOf are the fields that ask for profile properties. The standard claims

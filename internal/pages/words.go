@@ -32,8 +32,10 @@ var faultWords = map[string]string{
 	"code_wrong":                 "error.code_wrong",
 	"code_expired":               "error.code_expired",
 	"code_exhausted":             "error.code_tries",
+	"address_same":               "error.address_same",
 	"field_empty":                "error.required",
 	"field_invalid":              "error.invalid",
+	"organization_gone":          "error.organization_gone",
 }
 
 // fieldWords are more telling words for single fields.
@@ -92,7 +94,7 @@ func reasonOf(name string) view.Text {
 	switch name {
 	case "account_closed":
 		return view.T("deny.locked")
-	case "terms_declined", "sign_up_closed", "no_account", "stays_closed", "invitation_over":
+	case "terms_declined", "sign_up_closed", "no_account", "account_changed", "stays_closed", "invitation_over":
 		return view.T("deny." + name)
 	}
 	return view.Text{}

@@ -32,6 +32,14 @@ func (s *Server) openOutbox() error {
 }
 
 func (s *Server) mailTransport() (notify.Transport, error) {
+	if m := s.Config.Mail; m.Preset != "" {
+		transport, err := notify.NewMailHTTP(notify.MailHTTPOptions{Client: s.Asking, Clock: s.Clock, Provider: m.Preset, Secret: m.Secret.Reveal(),
+			KeyID: m.KeyID, Region: m.Region, Domain: m.Domain, Stream: m.Stream, Endpoint: m.Endpoint})
+		if err != nil {
+			return nil, fmt.Errorf("mail: %w", err)
+		}
+		return transport, nil
+	}
 	smtp := s.Config.SMTP
 	if smtp.Host == "" {
 		return unconfigured{}, nil

@@ -25,6 +25,7 @@ type Attribute struct {
 	MaxLength   int      // in characters, 0 for what the schema does not bound
 	Required    bool
 	ReadOnly    bool // it is shown to the customer and set by others
+	Hidden      bool // it is not asked for on the profile's page while it is empty: "x-cardea-hidden"
 }
 
 // Top is the property that the attribute is, or is a part of.
@@ -45,6 +46,7 @@ type declared struct {
 	Enum        []any           `json:"enum"`
 	MaxLength   int             `json:"maxLength"`
 	ReadOnly    bool            `json:"readOnly"`
+	Hidden      bool            `json:"x-cardea-hidden"`
 	Required    []string        `json:"required"`
 	Properties  json.RawMessage `json:"properties"`
 }
@@ -70,7 +72,7 @@ func attributesOf(text []byte) ([]Attribute, error) {
 			if of.kind() == "object" {
 				return nil
 			}
-			of.ReadOnly = of.ReadOnly || said.ReadOnly
+			of.ReadOnly, of.Hidden = of.ReadOnly || said.ReadOnly, of.Hidden || said.Hidden
 			attributes = append(attributes, of.attributes(name+"."+part, required && slices.Contains(said.Required, part))...)
 			return nil
 		})
@@ -129,7 +131,7 @@ func (d declared) kind() string {
 
 func (d declared) attributes(name string, required bool) []Attribute {
 	a := Attribute{Name: name, Title: d.Title, Description: d.Description, Type: d.kind(), Format: d.Format,
-		MaxLength: d.MaxLength, Required: required, ReadOnly: d.ReadOnly}
+		MaxLength: d.MaxLength, Required: required, ReadOnly: d.ReadOnly, Hidden: d.Hidden}
 	if !slices.Contains([]string{"string", "integer", "number", "boolean"}, a.Type) {
 		return nil
 	}

@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/text/language"
 
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/i18n"
 	"github.com/cardea-id/cardea/internal/identifier"
 )
@@ -38,7 +39,11 @@ type Settings struct {
 	Languages   []string             `json:"languages"` // BCP 47, the first is the default
 	Tokens      Tokens               `json:"tokens"`
 	Mail        Mail                 `json:"mail"`
+	Notices     Notices              `json:"notices"`
 	Lifecycle   Lifecycle            `json:"lifecycle"`
+	Claims      []claim.Mapping      `json:"claims"` // of the tenant's own, for all applications; an application's of the same name go before
+
+	Organizations Organizations `json:"organizations"`
 }
 
 // Lifecycle says what becomes of accounts by themselves, and when. 0 is never,
@@ -173,6 +178,12 @@ type Mail struct {
 	FromAddress string `json:"from_address"`
 }
 
+// Notices says what customers are told that they have not asked for. What was
+// changed about how one signs in is always told.
+type Notices struct {
+	NewSignIn bool `json:"new_sign_in"` // that somebody signed in on a device that the account was not used on before
+}
+
 // Duration is a time.Duration that is written as text, such as "15m" or "720h".
 type Duration time.Duration
 
@@ -190,24 +201,25 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // standardProfile holds the standard claims of OpenID Connect Core 1.0,
 // section 5.1, that a customer tells about himself. E-mail and phone are
-// identifiers and not part of it.
+// identifiers and not part of it. What few shops ask for is hidden on the
+// profile's page until it is known.
 const standardProfile = `{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "type": "object",
   "additionalProperties": false,
   "properties": {
-    "name": {"type": "string", "minLength": 1, "maxLength": 200},
+    "name": {"type": "string", "minLength": 1, "maxLength": 200, "x-cardea-hidden": true},
     "given_name": {"type": "string", "minLength": 1, "maxLength": 100},
     "family_name": {"type": "string", "minLength": 1, "maxLength": 100},
-    "middle_name": {"type": "string", "maxLength": 100},
+    "middle_name": {"type": "string", "maxLength": 100, "x-cardea-hidden": true},
     "nickname": {"type": "string", "maxLength": 100},
-    "preferred_username": {"type": "string", "maxLength": 100},
-    "profile": {"type": "string", "maxLength": 500},
-    "picture": {"type": "string", "maxLength": 500},
-    "website": {"type": "string", "maxLength": 500},
-    "gender": {"type": "string", "maxLength": 50},
+    "preferred_username": {"type": "string", "maxLength": 100, "x-cardea-hidden": true},
+    "profile": {"type": "string", "maxLength": 500, "x-cardea-hidden": true},
+    "picture": {"type": "string", "maxLength": 500, "x-cardea-hidden": true},
+    "website": {"type": "string", "maxLength": 500, "x-cardea-hidden": true},
+    "gender": {"type": "string", "maxLength": 50, "x-cardea-hidden": true},
     "birthdate": {"type": "string", "pattern": "^([0-9]{4}|0000)(-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$"},
-    "zoneinfo": {"type": "string", "maxLength": 64},
+    "zoneinfo": {"type": "string", "maxLength": 64, "x-cardea-hidden": true},
     "locale": {"type": "string", "maxLength": 35},
     "address": {
       "type": "object",
@@ -244,6 +256,7 @@ func Defaults() Settings {
 		Phone:       Phone{Countries: []string{}, NumberPerHour: 5, NetworkPerHour: 20, CountryPerHour: 1000, TenantPerHour: 3000},
 		Terms:       Terms{Documents: []Document{}},
 		Languages:   []string{"en", "de", "ar"},
+		Notices:     Notices{NewSignIn: true},
 		Tokens: Tokens{
 			Access: Duration(10 * time.Minute), ID: Duration(10 * time.Minute), Code: Duration(time.Minute),
 			RefreshIdle: Duration(30 * 24 * time.Hour), RefreshAbsolute: Duration(365 * 24 * time.Hour),
@@ -252,6 +265,10 @@ func Defaults() Settings {
 			InvitedFor: Duration(14 * 24 * time.Hour), CloseWindow: Duration(30 * 24 * time.Hour),
 			WarnDormant: Duration(14 * 24 * time.Hour), WarnErase: Duration(30 * 24 * time.Hour),
 		},
+		Organizations: Organizations{
+			Roles: []string{"owner", "admin", "member"}, InvitationLifetime: Duration(7 * 24 * time.Hour), NameInviter: true, SignUpByInvitation: true,
+		},
+		Claims: []claim.Mapping{},
 	}
 }
 
@@ -272,7 +289,8 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	}
 	parsed := base
 	// A decoder writes into the lists that it finds: base's stay base's.
-	parsed.SignUp.Collect, parsed.Profile, parsed.Identifiers, parsed.Terms.Documents, parsed.Languages, parsed.Phone.Countries = nil, nil, nil, nil, nil, nil
+	parsed.SignUp.Collect, parsed.Profile, parsed.Identifiers, parsed.Terms.Documents, parsed.Languages, parsed.Phone.Countries, parsed.Claims = nil, nil, nil, nil, nil, nil, nil
+	parsed.Organizations.Roles = nil
 	decoder := json.NewDecoder(bytes.NewReader(asJSON))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&parsed); err != nil {
@@ -283,7 +301,9 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	keep(&parsed.Identifiers, base.Identifiers)
 	keep(&parsed.Terms.Documents, base.Terms.Documents)
 	keep(&parsed.Languages, base.Languages)
+	keep(&parsed.Organizations.Roles, base.Organizations.Roles)
 	keep(&parsed.Phone.Countries, base.Phone.Countries)
+	keep(&parsed.Claims, base.Claims)
 	return parsed, nil
 }
 
@@ -339,6 +359,9 @@ func (s Settings) Check() error {
 	between("tokens.refresh_idle", s.Tokens.RefreshIdle, time.Minute, 400*day)
 	between("tokens.refresh_absolute", s.Tokens.RefreshAbsolute, s.Tokens.RefreshIdle.D(), 1500*day)
 	s.Lifecycle.check(between, fault)
+	if err := claim.Check(s.Claims); err != nil {
+		faults = append(faults, err)
+	}
 	if !region.MatchString(s.Region) {
 		fault("region is %q; it is two capital letters such as GB", s.Region)
 	}
@@ -391,6 +414,7 @@ func (s Settings) Check() error {
 			fault("terms: %q is not an https address", document.URL)
 		}
 	}
+	faults = append(faults, s.Organizations.check()...)
 	if strings.ContainsAny(s.Mail.FromAddress+s.Mail.FromName, "\r\n") || (s.Mail.FromAddress != "" && strings.Count(s.Mail.FromAddress, "@") != 1) {
 		fault("mail: the sender %q <%s> is not one name and one address", s.Mail.FromName, s.Mail.FromAddress)
 	}

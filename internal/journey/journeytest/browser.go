@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/journey"
 )
 
@@ -21,6 +22,7 @@ type Browser struct {
 	Hint        string
 	Again       bool
 	Link        string
+	Target      id.Identifier
 	Return      journey.Return
 	Address     string // that it submits from; "" for one of its own
 
@@ -57,7 +59,7 @@ func (b *Browser) Client(t TB) journey.Client {
 func (b *Browser) Begin(t TB, name string) *Browser {
 	t.Helper()
 	view, err := b.World.Engine.Begin(t.Context(), b.World.Tenant, journey.Start{
-		Journey: name, Return: b.Return, Application: b.Application, Scopes: b.Scopes, LoginHint: b.Hint, Again: b.Again, Link: b.Link, Client: b.Client(t),
+		Journey: name, Return: b.Return, Application: b.Application, Scopes: b.Scopes, LoginHint: b.Hint, Again: b.Again, Link: b.Link, Target: b.Target, Client: b.Client(t),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -16,12 +16,14 @@ import (
 	"github.com/cardea-id/cardea/internal/sqldb"
 )
 
-// What the codes of this step are for: to sign in or open an account with, or
-// to set a new password with. A code for one is no code for the other, and a
-// proof by one is no proof for the other.
+// What the codes of this step are for: to sign in or open an account with, to
+// set a new password with, or to show that it is still the customer before
+// something of his account is changed. A code for one is no code for the other,
+// and a proof by one is no proof for the other.
 const (
 	codePurpose     = "email"
 	recoveryPurpose = "recovery"
+	accountPurpose  = "account"
 )
 
 // purposeOf is what a challenge is for; a step's setting or a proof says so
@@ -35,8 +37,8 @@ func purposeOf(said string) string {
 
 // checkPurpose tells what is wrong with a step's setting "purpose".
 func checkPurpose(c journey.Config) error {
-	if said := c.Text("purpose"); said != "" && said != recoveryPurpose {
-		return fmt.Errorf("purpose is %q; it is %q or not set", said, recoveryPurpose)
+	if said := c.Text("purpose"); said != "" && said != recoveryPurpose && said != accountPurpose {
+		return fmt.Errorf("purpose is %q; it is %q, %q or not set", said, recoveryPurpose, accountPurpose)
 	}
 	return c.Only("purpose")
 }
@@ -54,12 +56,14 @@ type CodePrompt struct {
 	Digits   int
 	SignUp   bool // whether the journey began as a sign-up
 	Recovery bool // whether a new password is to be set with it
+	Account  bool // whether who is signed in shows with it that he still is himself
 	Sent     bool // whether a code has been sent: false when too many have been
 	Phone    bool // whether it goes to the number by text message
 	NoTexts  bool // whether the number takes no text messages
 	MayMail  bool // whether it can be asked for by mail, to the account that the number finds
 	MayText  bool // whether it can be asked for by text message instead
 	Mailed   bool // whether it was
+	Returned bool // whether messages to the address come back: told in browsers that the customer is known in
 }
 
 func (CodePrompt) Kind() string { return "code" }
@@ -69,10 +73,17 @@ func (Code) Outcomes() []string {
 }
 func (Code) Check(c journey.Config) error { return checkPurpose(c) }
 
-func (Code) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, error) {
-	return CodePrompt{
+func (c Code) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, error) {
+	returned := ""
+	if run.Device != "" && run.State.Customer != "" && run.State.Subject != nil { // a stranger is told nothing of an address
+		var err error
+		if returned, err = c.Directory.Undeliverable(ctx, run.Tenant.ID, run.Keys, run.State.Customer, *run.State.Subject); err != nil {
+			return nil, err
+		}
+	}
+	return CodePrompt{Returned: returned != "",
 		Address: shown(run), Digits: challenge.Digits, SignUp: run.State.Journey == "sign-up",
-		Recovery: run.Config.Text("purpose") == recoveryPurpose, Sent: run.State.Challenge != "",
+		Recovery: run.Config.Text("purpose") == recoveryPurpose, Account: run.Config.Text("purpose") == accountPurpose, Sent: run.State.Challenge != "",
 		Phone: byText(run), NoTexts: byText(run) && !takesTexts(run), MayMail: byText(run) && mayMail(run),
 		MayText: run.State.ByMail && hasNumber(run), Mailed: run.State.ByMail && hasNumber(run),
 	}, nil

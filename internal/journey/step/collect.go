@@ -115,3 +115,12 @@ func (c Capabilities) Missing(ctx context.Context, run *journey.Run) ([]string, 
 	}
 	return missing, nil
 }
+
+// HasPassword implements journey.Facts.
+func (c Capabilities) HasPassword(ctx context.Context, run *journey.Run) (bool, error) {
+	if run.State.Customer == "" {
+		return false, nil
+	}
+	stored, err := c.Passwords.Password(ctx, run.Tenant.ID, run.State.Customer)
+	return stored.Exists(), err
+}

@@ -2,8 +2,11 @@ package step
 
 import (
 	"github.com/cardea-id/cardea/internal/budget"
+	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/journey"
+	"github.com/cardea-id/cardea/internal/notify"
+	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 // hasNumber tells whether a phone number was named, of a tenant that sends codes
@@ -18,10 +21,22 @@ func byText(run *journey.Run) bool { return hasNumber(run) && !run.State.ByMail 
 // takesTexts tells whether text messages are sent to the number that was named.
 func takesTexts(run *journey.Run) bool { return textable(run, run.State.Subject.Key) }
 
-// textable tells whether text messages are sent to a number: a mobile phone's,
-// of a country that the tenant names.
-func textable(run *journey.Run, number string) bool {
-	return identifier.TakesTexts(number) && run.Tenant.Settings.TextsTo(identifier.Country(number))
+func textable(run *journey.Run, number string) bool { return Textable(run.Tenant, number) }
+
+// Textable tells whether a tenant's text messages are sent to a number: a mobile
+// phone's, of a country that the tenant names.
+func Textable(t *tenant.Tenant, number string) bool {
+	return identifier.TakesTexts(number) && t.Settings.TextsTo(identifier.Country(number))
+}
+
+// NoticesBy is how a customer is told of what was done with his account, and the
+// kind of address that is for: by mail, or by text message who has no e-mail
+// address that he has proved.
+func NoticesBy(t *tenant.Tenant, who *customer.Customer) (notify.Channel, identifier.Kind) {
+	if mail, has := who.Primary(identifier.Email); (!has || !mail.Verified) && t.Settings.Phone.Enabled {
+		return notify.ByText, identifier.Phone
+	}
+	return notify.ByMail, identifier.Email
 }
 
 // mayMail tells whether the code may be asked for by mail instead, to the

@@ -15,6 +15,7 @@ type Password struct {
 	Stay       bool // offer "Stay signed in"
 	Code       bool // offer "Send me a code instead"
 	Recover    bool // offer "Forgot your password?"
+	Account    bool // it is asked for before something of the account is changed
 }
 
 // Recover asks whose password is to be set anew. Field: identifier. Choices:
@@ -44,6 +45,8 @@ type Code struct {
 	Resend   bool
 	Back     bool
 	Password bool
+	Account  bool // something of the account is changed next
+	New      bool // the address is to be the customer's
 }
 
 // NewPassword asks for a new password. Field: new_password. Choices: skip.
@@ -52,6 +55,24 @@ type NewPassword struct {
 	MinLength  int    // characters
 	Skip       bool
 	Recovery   bool // it takes the place of a forgotten one, and signs out everywhere else
+	Account    bool // who is signed in chooses it. Field: end_others. Choices: none
+}
+
+// NewAddress asks for an address that is to be the customer's. Fields:
+// identifier, end_others. Choices: back.
+type NewAddress struct {
+	Replaces string // the address whose place it takes, "" for none
+}
+
+// CloseAccount tells what closing the account does, and asks. Field: decision,
+// close. Choices: back.
+type CloseAccount struct{ Until time.Time }
+
+// RemoveAddress asks whether to give an address up. Field: decision, remove.
+// Choices: back.
+type RemoveAddress struct {
+	Address string
+	Last    bool // it stays: the page says why
 }
 
 // Collect asks for parts of the profile. Fields: by claim name. Choices: skip.
@@ -129,6 +150,8 @@ type Deny struct {
 	Reason  Text   // empty: a general one
 	ID      string // to quote when asking for help
 	BackURL string // to the application; empty: no link
+	// AccountURL is the page of the account to go back to; empty: no link.
+	AccountURL string
 }
 
 // FaultKind says what could not be done; its wording is fixed.
@@ -179,6 +202,9 @@ type SignOut struct{}
 type SignedOut struct {
 	BackURL   string // to the application; empty: no link
 	SignInURL string // empty: no link
+	// Closed is until when the account that was just closed can be kept; zero
+	// where none was.
+	Closed time.Time
 }
 
 // NotFound says that there is nothing at this address.
@@ -190,6 +216,9 @@ func (Recover) page() string       { return "recover" }
 func (CreateAccount) page() string { return "signup" }
 func (Code) page() string          { return "code" }
 func (NewPassword) page() string   { return "newpassword" }
+func (NewAddress) page() string    { return "newaddress" }
+func (CloseAccount) page() string  { return "closeaccount" }
+func (RemoveAddress) page() string { return "removeaddress" }
 func (Collect) page() string       { return "collect" }
 func (Terms) page() string         { return "terms" }
 func (Consent) page() string       { return "consent" }
@@ -208,8 +237,10 @@ func (NotFound) page() string      { return "notfound" }
 
 func everyPage() []Data {
 	return []Data{
-		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, Collect{}, Terms{}, Consent{}, Disown{}, Keep{}, Invitation{}, Message{},
+		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, NewAddress{}, RemoveAddress{}, CloseAccount{}, Collect{}, Terms{}, Consent{}, Disown{},
+		Keep{}, Invitation{}, Message{},
 		Deny{}, Fault{}, Expired{}, Limited{}, Busy{}, SignOut{}, SignedOut{}, NotFound{},
 		Account{}, Profile{}, Access{}, Devices{}, Applications{}, Revoke{}, Preferences{},
+		JoinOrganization{}, ChooseOrganization{}, Organizations{}, LeaveOrganization{},
 	}
 }

@@ -14,7 +14,7 @@ type Portal struct {
 
 // PortalLink leads to a page of the account.
 type PortalLink struct {
-	Name string // profile, access, devices, applications, preferences or close
+	Name string // profile, access, devices, applications, organizations, preferences or close
 	URL  string
 	Here bool
 }
@@ -71,6 +71,7 @@ type Address struct {
 	Value      string
 	Main       bool // where codes and notices go first
 	Unverified bool
+	Returned   bool // messages to it come back
 	ChangeURL  string
 	RemoveURL  string
 	ConfirmURL string
@@ -125,12 +126,13 @@ func (Preferences) page() string  { return "preferences" }
 
 // portalNames are the words and marks of the account's pages.
 var portalNames = map[string][2]string{
-	"profile":      {"portal.profile", "person"},
-	"access":       {"portal.access", "key"},
-	"devices":      {"portal.devices", "screen"},
-	"applications": {"portal.applications", "link"},
-	"preferences":  {"portal.preferences", "globe"},
-	"close":        {"portal.close", "out"},
+	"profile":       {"portal.profile", "person"},
+	"access":        {"portal.access", "key"},
+	"devices":       {"portal.devices", "screen"},
+	"applications":  {"portal.applications", "link"},
+	"organizations": {"portal.organizations", "people"},
+	"preferences":   {"portal.preferences", "globe"},
+	"close":         {"portal.close", "out"},
 }
 
 // PortalName is what a page of the account is called in the navigation.

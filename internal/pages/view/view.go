@@ -57,9 +57,11 @@ type Page struct {
 }
 
 // Data is one of the structs of this package that describe a page: Identify,
-// Password, Recover, CreateAccount, Code, NewPassword, Collect, Terms, Consent, Disown, Message,
+// Password, Recover, CreateAccount, Code, NewPassword, NewAddress, RemoveAddress, CloseAccount, Collect, Terms, Consent, Disown, Message,
 // Deny, Fault, Expired, Limited, Busy, SignOut, SignedOut, NotFound,
-// and the account's: Account, Profile, Access, Devices, Applications, Revoke, Preferences.
+// the account's: Account, Profile, Access, Devices, Applications, Revoke, Preferences,
+// and organizations': JoinOrganization, ChooseOrganization, Organizations,
+// LeaveOrganization.
 type Data interface{ page() string }
 
 // Text is a sentence to show: one of i18n's by its key with arguments, or, if

@@ -266,13 +266,14 @@ func (i *Installation) Code(address string) string {
 	return i.CodeAfter(address, "")
 }
 
-// CodeAfter waits for a message newer than the given one and returns its code.
+// CodeAfter waits for a code newer than the given message. Notices may come in
+// between.
 func (i *Installation) CodeAfter(address string, before id.Message) string {
 	i.t.Helper()
 	for range 500 {
 		letters, err := i.Inbox.List(context.Background(), address, "", 10)
 		i.must(err)
-		for _, letter := range letters { // a notice may have overtaken it
+		for _, letter := range letters { // the newest first
 			if letter.ID > before && letter.Code != "" {
 				return letter.Code
 			}
