@@ -16,7 +16,7 @@ if (!executablePath) {
 
 const phone = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 const desktop = { viewport: { width: 1440, height: 900 } };
-const inBrowser = /(newcomer|pages|recovery)\.spec\.ts/;
+const inBrowser = /(newcomer|organization|pages|phone|portal|recovery)\.spec\.ts/;
 
 export default defineConfig({
   testDir: 'tests',

@@ -33,17 +33,17 @@ var layers = []layer{
 	{"what customers of ours import", []string{"sdk/go"}, false},
 	{"ground", []string{
 		"internal/id", "internal/clock", "internal/sqldb", "internal/event", "internal/keyring", "internal/budget",
-		"internal/ratelimit", "internal/problem", "internal/i18n", "internal/expr", "internal/claim", "internal/config", "internal/configversion",
-		"internal/identifier", "internal/brand", "internal/jose", "internal/redirecturi", "internal/clientip", "internal/backup", "internal/explain",
+		"internal/ratelimit", "internal/geoip", "internal/problem", "internal/i18n", "internal/expr", "internal/claim", "internal/config", "internal/configversion",
+		"internal/identifier", "internal/idempotency", "internal/brand", "internal/jose", "internal/redirecturi", "internal/clientip", "internal/backup", "internal/explain", "internal/outgoing", "internal/mailcheck",
 	}, true},
 	{"capabilities", []string{
 		"internal/tenant", "internal/customer", "internal/credential", "internal/challenge", "internal/session", "internal/grant",
-		"internal/application", "internal/signingkey", "internal/consent", "internal/notify",
+		"internal/application", "internal/signingkey", "internal/consent", "internal/notify", "internal/operator", "internal/organization",
 	}, false},
 	{"engine", []string{"internal/journey"}, false},
 	{"steps", []string{"internal/journey/step"}, false},
 	{"what surfaces share", []string{"internal/browser", "internal/route"}, false},
-	{"surfaces", []string{"internal/pages", "internal/pages/view", "internal/oauth", "internal/adminapi"}, false},
+	{"surfaces", []string{"internal/pages", "internal/pages/view", "internal/oauth", "internal/adminapi", "internal/mailhook"}, false},
 	{"server", []string{"internal/server"}, false},
 	{"development", []string{"internal/dev"}, false},
 	{"commands", []string{"cmd/cardea"}, false},
@@ -59,7 +59,7 @@ var neighbours = map[string]string{
 
 // surfaces by package; what belongs to one surface has one name.
 var surfaces = map[string]string{
-	"internal/pages": "pages", "internal/pages/view": "pages", "internal/oauth": "oauth", "internal/adminapi": "adminapi",
+	"internal/pages": "pages", "internal/pages/view": "pages", "internal/oauth": "oauth", "internal/adminapi": "adminapi", "internal/mailhook": "mailhook",
 }
 
 // source is one Go package as it is written, without its tests.

@@ -27,6 +27,7 @@ var groundTables = map[string]string{
 	"event_lease":         "who leads a lane",
 	"event_cursor":        "how far a consumer has come in a lane",
 	"keyring_state":       "the installation's epoch and root key",
+	"lifecycle_pass":      "which tenants' customers' dates are to be set anew, and how far: a list that nodes work off",
 	"lookup_rotation":     "which tenants' look-up keys are being replaced, and how far: a list that nodes work off",
 	"key_store":           "the key store's one row",
 	"explanation":         "errors by their id alone, which whoever quotes it knows, and not the tenant",
@@ -376,7 +377,12 @@ var acrossTenants = map[string]string{
 	"challenge.Sweep":              "a sweep",
 	"challenge.SweepLinks":         "a sweep",
 	"customer.SealReasons":         "a sweep",
+	"customer.duePage":             "a queue: which customers the rules of accounts' lives look at next, whosever they are",
 	"grant.Sweep":                  "a sweep",
+	"grant.sweepLineages":          "a sweep",
+	"organization.Sweep":           "a sweep",
+	"organization.FinishDeletions": "a sweep",
+	"idempotency.Sweep":            "a sweep",
 	"journey.Sweep":                "a sweep",
 	"session.Sweep":                "a sweep",
 	"notify.sqlEnded":              "a sweep",
@@ -406,6 +412,9 @@ var acrossTenants = map[string]string{
 // shard. None is on a hot path.
 var acrossShards = map[string]string{
 	"challenge.EraseCustomer":    "erasure: a customer's codes are kept under the addresses that they went to",
+	"customer.List":              "an operator's list",
+	"customer.advancePass":       "new settings of a tenant: a walk over all its customers",
+	"customer.setDates":          "new settings of a tenant: a walk over all its customers",
 	"customer.sqlSingle":         "replacing the look-up key: a walk over all identifiers of a tenant",
 	"customer.sqlDouble":         "replacing the look-up key: a walk over all identifiers of a tenant",
 	"event.Forget":               "erasure: the customer's part of events about others",
@@ -413,6 +422,8 @@ var acrossShards = map[string]string{
 	"keyring.sqlInUse":           "rotation, and in the key store, which is one database",
 	"keyring.sqlOldCustomerKeys": "rotation, and in the key store, which is one database",
 	"notify.sqlUndelivered":      "an operator's list",
+	"organization.List":          "an operator's list",
+	"organization.EraseCustomer": "erasure: invitations to the customer's addresses are kept with their organizations",
 }
 
 func TestStatementsBindTheirTenant(t *testing.T) {

@@ -34,6 +34,7 @@ type createApplicationCommand struct {
 	Scope         []string `placeholder:"SCOPE" help:"A scope that it may ask for; without any, the standard ones. May be repeated."`
 	FirstParty    bool     `help:"It is the tenant's own: customers are not asked for consent."`
 	AuthMethod    string   `placeholder:"METHOD" help:"client_secret_basic, client_secret_post or none; without, what the kind needs."`
+	Organization  string   `enum:",optional,required" default:"" placeholder:"WHETHER" help:"optional: it may ask for the customer's organization; required: it is for members of an organization only."`
 	PKCEOptional  bool     `name:"pkce-optional" help:"Its library is older than PKCE: let it do without. Only for applications with a secret."`
 	IDTokenAlg    string   `name:"id-token-alg" placeholder:"ALG" help:"RS256 (the default), ES256 or EdDSA."`
 	HomeURL       string   `name:"home-url" placeholder:"URL" help:"Its home page."`
@@ -55,7 +56,7 @@ func (c *createApplicationCommand) Run(ctx context.Context, p *program) error {
 	defer cl.end(p)
 	body := map[string]any{
 		"name": c.Name, "kind": c.Kind, "redirect_uris": c.RedirectURI, "post_logout_redirect_uris": c.PostLogoutURI, "scopes": c.Scope,
-		"first_party": c.FirstParty, "token_endpoint_auth_method": c.AuthMethod, "id_token_signed_response_alg": c.IDTokenAlg, "pkce_optional": c.PKCEOptional,
+		"first_party": c.FirstParty, "token_endpoint_auth_method": c.AuthMethod, "id_token_signed_response_alg": c.IDTokenAlg, "pkce_optional": c.PKCEOptional, "organization": c.Organization,
 		"client_uri": c.HomeURL, "policy_uri": c.PolicyURL, "tos_uri": c.TermsURL,
 	}
 	var made secretView

@@ -133,7 +133,7 @@ type previewBrandCommand struct {
 	ofTenant
 	output
 	Page string `placeholder:"PAGE" xor:"what" required:"" help:"A page: sign-in, password, password-wrong, sign-up, code, new-password, consent, account or fault."`
-	Mail string `placeholder:"MAIL" xor:"what" required:"" help:"A message: code, recovery, password_changed, disowned, welcome or new_sign_in."`
+	Mail string `placeholder:"MAIL" xor:"what" required:"" help:"A message: code, recovery, password_changed, disowned, welcome, new_sign_in or join_organization."`
 	Lang string `placeholder:"LANG" help:"In which language; the tenant's first unless told."`
 	File string `short:"f" placeholder:"FILE" help:"Show it with what this file would change, and change nothing; - is standard input."`
 	Out  string `short:"o" required:"" placeholder:"FILE" help:"Write it to this file, to be opened in a browser; - is standard output."`

@@ -43,6 +43,11 @@ type identifierView struct {
 	Value      string    `json:"value"`
 	Verified   bool      `json:"verified"`
 	VerifiedAt time.Time `json:"verified_at,omitzero"`
+	// Undeliverable is there while messages to it come back.
+	Undeliverable *struct {
+		Reason string    `json:"reason"`
+		At     time.Time `json:"at"`
+	} `json:"undeliverable,omitempty"`
 }
 
 func (v customerView) print(p *program, o output) error {
@@ -52,6 +57,9 @@ func (v customerView) print(p *program, o output) error {
 			state := " (not verified)"
 			if it.Verified {
 				state = " (verified " + when(it.VerifiedAt) + ")"
+			}
+			if it.Undeliverable != nil {
+				state += " (messages come back since " + when(it.Undeliverable.At) + ": " + it.Undeliverable.Reason + ")"
 			}
 			pairs = append(pairs, it.Kind, it.Value+state)
 		}
@@ -73,7 +81,7 @@ func (v customerView) print(p *program, o output) error {
 // fetch reads a customer that is named by id or identifier.
 func (c ofCustomer) fetch(ctx context.Context, cl *client) (customerView, error) {
 	var found customerView
-	path, query := pathTo("tenants", c.Tenant, "customers"), url.Values{"identifier": {c.Customer}}
+	path, query := pathTo("tenants", c.Tenant, "customers", "by-identifier"), url.Values{"identifier": {c.Customer}}
 	if _, err := id.Parse[id.Customer](c.Customer); err == nil {
 		path, query = pathTo("tenants", c.Tenant, "customers", c.Customer), nil
 	}

@@ -182,13 +182,10 @@ func (i *installation) makeFolder() error {
 
 // adminHandler is the operator's handlers over the parts of a server.
 func adminHandler(s *server.Server) (http.Handler, error) {
-	root, err := server.RootKey(s.Config)
+	options, err := s.AdminOptions()
 	if err != nil {
-		return nil, fmt.Errorf("read the root key: %w", err)
+		return nil, err
 	}
-	return adminapi.New(adminapi.Options{
-		DB: s.DB, KeyStore: s.KeyStore, Ring: s.Ring, Log: s.Log, Budgets: s.Budgets, Tenants: s.Tenants, Applications: s.Applications, Directory: s.Directory,
-		Sessions: s.Sessions, Grants: s.Grants, SigningKeys: s.SigningKeys, Outbox: s.Outbox, Previews: s, BaseURL: s.Config.BaseURL, RootID: root.ID(), Release: release(),
-		Clock: s.Clock, Random: s.Random, Logger: s.Logger,
-	}), nil
+	options.Release = release()
+	return adminapi.New(options), nil
 }

@@ -76,6 +76,24 @@ type commands struct {
 		} `cmd:"" help:"Identifiers of a customer."`
 		Erase eraseCommand `cmd:"" help:"Erase a customer for good. This cannot be undone, not by a restore either."`
 	} `cmd:"" help:"Customers, by id or by a verified identifier."`
+	Organization struct {
+		Create  createOrganizationCommand  `cmd:"" help:"Make an organization."`
+		List    listOrganizationsCommand   `cmd:"" help:"List the organizations of a tenant."`
+		Show    showOrganizationCommand    `cmd:"" help:"Show an organization."`
+		Rename  renameOrganizationCommand  `cmd:"" help:"Change an organization's name or slug."`
+		Suspend suspendOrganizationCommand `cmd:"" help:"Suspend an organization: nobody acts for it until it is opened again."`
+		Resume  resumeOrganizationCommand  `cmd:"" help:"Open a suspended organization again."`
+		Delete  deleteOrganizationCommand  `cmd:"" help:"Delete an organization with its memberships and invitations. Its members stay customers."`
+		Member  struct {
+			List   listMembersCommand  `cmd:"" help:"List the members of an organization."`
+			Set    setMemberCommand    `cmd:"" help:"Make a customer a member, or change a member's roles."`
+			Remove removeMemberCommand `cmd:"" help:"Take a member out; tokens for the organization end at once."`
+		} `cmd:"" help:"Members of an organization."`
+		Invite      inviteMemberCommand     `cmd:"" help:"Invite somebody by mail. Who is invited already is sent a new link."`
+		Invitations listInvitationsCommand  `cmd:"" help:"List the invitations to an organization."`
+		Resend      resendInvitationCommand `cmd:"" help:"Send an invitation once more, with a new link."`
+		Revoke      revokeInvitationCommand `cmd:"" help:"Take an invitation back."`
+	} `cmd:"" aliases:"org" help:"Organizations: companies or groups of customers."`
 	Session struct {
 		List   listSessionsCommand  `cmd:"" help:"List a customer's sessions."`
 		Revoke revokeSessionCommand `cmd:"" help:"End one session of a customer, or all."`
@@ -84,6 +102,13 @@ type commands struct {
 		List   listGrantsCommand  `cmd:"" help:"List what a customer has allowed applications."`
 		Revoke revokeGrantCommand `cmd:"" help:"Take back what a customer has allowed an application; its tokens end."`
 	} `cmd:"" help:"Grants: what customers have allowed applications."`
+	Operator struct {
+		List       listOperatorsCommand  `cmd:"" help:"List who runs the installation, and what each holds."`
+		Create     createOperatorCommand `cmd:"" help:"Make an operator of an account of the system tenant, which is made where there is none."`
+		Scopes     operatorScopesCommand `cmd:"" help:"Show what an operator holds, or have it hold what the flags say."`
+		Remove     removeOperatorCommand `cmd:"" help:"Take everything from an operator, at once."`
+		BreakGlass breakGlassCommand     `cmd:"" help:"In an emergency: print a one-time link that makes an operator who holds everything."`
+	} `cmd:"" help:"Operators: who runs the installation through the admin API."`
 	Event struct {
 		List listEventsCommand `cmd:"" help:"List what happened in a tenant, the newest first."`
 	} `cmd:"" help:"Events: what happened."`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -69,6 +70,7 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	}
 	err = s.Run(ctx, admin, func(at net.Addr) {
 		logger.InfoContext(ctx, "ready", "address", at.String(), "socket", s.SocketPath(), "release", release(), "took", time.Since(began).Round(time.Millisecond).String())
+		p.firstOperator(ctx, s, logger)
 	})
 	if err = errors.Join(err, closeParts()); err != nil {
 		return err
@@ -78,6 +80,19 @@ func (c *serveCommand) Run(ctx context.Context, p *program) error {
 	}
 	logger.InfoContext(ctx, "stopped")
 	return nil
+}
+
+// firstOperator prints the one-time link that makes the first operator, while
+// there is none.
+func (p *program) firstOperator(ctx context.Context, s *server.Server, logger *slog.Logger) {
+	link, err := s.FirstOperator(ctx)
+	if err != nil {
+		logger.ErrorContext(ctx, "the link for the first operator could not be made; start again, or run cardea operator break-glass", "error", err)
+		return
+	}
+	if link != "" {
+		fmt.Fprintf(p.out, "There is no operator yet. Whoever opens this link first and chooses a password is one. It is good for a day:\n%s\n", link)
+	}
 }
 
 type migrateCommand struct {

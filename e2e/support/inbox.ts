@@ -2,6 +2,7 @@ import { sleep } from './cardea.js';
 
 /** One message of /dev/inbox.json. */
 export interface Message {
+  kind: 'mail' | 'sms';
   to: string | string[];
   subject: string;
   text: string;
@@ -12,6 +13,11 @@ export interface Message {
 /** An address that nobody has used before. */
 export function newAddress(name: string): string {
   return `${name}.${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}@example.com`;
+}
+
+/** A mobile number of the demo's country that nobody has used before, in E.164. */
+export function newNumber(): string {
+  return `+4474${String(Date.now() % 10_000).padStart(4, '0')}${String(Math.floor(Math.random() * 10_000)).padStart(4, '0')}`;
 }
 
 export async function messages(inboxJson: string, address: string): Promise<Message[]> {

@@ -66,13 +66,15 @@ test('a new customer: account in the shop, single sign-on, consent, sign-out', a
     await expectGreeted(page, at.recipes, address); // allowed once, not asked again
   });
 
-  await test.step('the account page lists what is connected, and disconnects it', async () => {
+  await test.step('the account lists what is connected, and disconnects it', async () => {
     await page.goto(at.account);
-    const recipes = page.getByRole('listitem').filter({ hasText: 'Recipes by Ana' });
-    await expect(recipes.locator('button[name="revoke"]')).toBeVisible();
     await look(page, 'account');
-    await turn(page, () => recipes.locator('button[name="revoke"]').click());
-    await expect(page.locator('button[name="revoke"]')).toHaveCount(0);
+    await page.goto(`${at.account}/applications`);
+    const recipes = page.getByRole('listitem').filter({ hasText: 'Recipes by Ana' });
+    await turn(page, () => recipes.getByRole('link').click());
+    await look(page, 'account-revoke');
+    await turn(page, () => page.locator('button[name="decision"][value="remove"]').click());
+    await expect(page.getByText('Recipes by Ana no longer has access')).toBeVisible();
     await page.goto(`${at.recipes}/signin`);
     await expect(decision(page, 'allow')).toBeVisible(); // asked again
   });

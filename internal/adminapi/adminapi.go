@@ -15,7 +15,7 @@
 //	}, a.showThing)
 //
 // A new noun is one more line in operations, and one in nouns (document.go).
-// Its scopes stand in scopes.go. What every
+// Its scopes stand in package operator. What every
 // operation needs is done before its handler runs, in pipeline.go: the
 // tenant that a path names is found and is tenantOf(ctx), and who acts is
 // actor(ctx), which belongs into every event. Bodies are checked against the
@@ -29,6 +29,7 @@
 package adminapi
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -42,8 +43,11 @@ import (
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
 	"github.com/cardea-id/cardea/internal/grant"
+	"github.com/cardea-id/cardea/internal/idempotency"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
+	"github.com/cardea-id/cardea/internal/operator"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/problem"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/signingkey"
@@ -58,19 +62,24 @@ const Operator = "operator"
 // Options are the parts that the handlers call. All are required, but for
 // BaseURL.
 type Options struct {
-	DB           *sqldb.DB
-	KeyStore     *sqldb.DB
-	Ring         *keyring.Ring
-	Log          *event.Log
-	Budgets      *budget.Budgets
-	Tenants      *tenant.Store
-	Applications *application.Store
-	Directory    *customer.Directory
-	Sessions     *session.Sessions
-	Grants       *grant.Grants
-	SigningKeys  *signingkey.Keys
-	Outbox       *notify.Outbox
-	Previews     Previews
+	DB            *sqldb.DB
+	KeyStore      *sqldb.DB
+	Ring          *keyring.Ring
+	Log           *event.Log
+	Budgets       *budget.Budgets
+	Tenants       *tenant.Store
+	Applications  *application.Store
+	Directory     *customer.Directory
+	Sessions      *session.Sessions
+	Grants        *grant.Grants
+	Organizations *organization.Organizations
+	SigningKeys   *signingkey.Keys
+	Outbox        *notify.Outbox
+	Operators     *operator.Operators
+	Once          *idempotency.Keys
+	Previews      Previews
+	// OperatorLink is the address of a one-time link that makes an operator.
+	OperatorLink func(ctx context.Context, secret string) (string, error)
 	BaseURL      string // where tenants without a host of their own are served
 	RootID       string // of the root key, to be noted in backups
 	Release      string // of the program
@@ -84,6 +93,8 @@ type api struct {
 	problems problem.Writer
 	mux      *http.ServeMux
 	huma     huma.API
+	declared []*huma.Operation
+	access   *Access // nil on the socket, where everybody holds everything
 }
 
 // operations declares what can be done, noun by noun.
@@ -95,20 +106,29 @@ func (a *api) operations() {
 	a.lifecycleOperations()
 	a.identifierOperations()
 	a.sessionOperations()
+	a.organizationOperations()
 	a.eventOperations()
 	a.messageOperations()
 	a.keyOperations()
+	a.operatorOperations()
 	a.backupOperations()
 }
 
 // New returns the handler for the socket and for calls in process. Whoever can
 // reach either could read the data folder too: it asks for no further
 // authentication, and must not be mounted on a network.
-func New(o Options) http.Handler {
-	a := &api{Options: o, problems: problem.Writer{Logger: o.Logger, Clock: o.Clock, Random: o.Random}, mux: http.NewServeMux()}
-	a.huma = huma.NewAPI(describe(o.Release), adapter{a})
+func New(o Options) http.Handler { return mount(o, nil) }
+
+// NewHTTP returns the handler for the network: each request carries an access
+// token of an operator.
+func NewHTTP(o Options, access Access) http.Handler { return mount(o, &access) }
+
+func mount(o Options, access *Access) http.Handler {
+	a := &api{Options: o, access: access, problems: problem.Writer{Logger: o.Logger, Clock: o.Clock, Random: o.Random}, mux: http.NewServeMux()}
+	a.huma = huma.NewAPI(describe(), adapter{a})
 	a.operations()
 	a.mountDocument()
+	a.mountReference()
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
 		a.problems.Write(w, req, problem.NotFound("There is nothing at this address."))
 	})

@@ -200,18 +200,18 @@ func TestCustomers(t *testing.T) {
 			t.Errorf("%v", made)
 		}
 		for _, found := range []answer{
-			o.must(200, get, one, nil), o.must(200, get, path+"?identifier="+url.QueryEscape("ANA@example.com"), nil),
-			o.must(200, get, path+"?kind=email&identifier=ana%40example.com", nil),
+			o.must(200, get, one, nil), o.must(200, get, path+"/by-identifier?identifier="+url.QueryEscape("ANA@example.com"), nil),
+			o.must(200, get, path+"/by-identifier?kind=email&identifier=ana%40example.com", nil),
 		} {
 			if o.json(found)["id"] != made["id"] {
 				t.Errorf("%s", found.Text)
 			}
 		}
 		// Only what is verified finds anybody.
-		o.must(404, get, path+"?identifier="+url.QueryEscape("+442079460958"), nil)
-		o.must(404, get, path+"?identifier="+url.QueryEscape("nobody@example.com"), nil)
-		o.must(400, get, path+"?identifier="+url.QueryEscape("a@b"), nil)
-		o.must(400, get, path, nil)
+		o.must(404, get, path+"/by-identifier?identifier="+url.QueryEscape("+442079460958"), nil)
+		o.must(404, get, path+"/by-identifier?identifier="+url.QueryEscape("nobody@example.com"), nil)
+		o.must(400, get, path+"/by-identifier?identifier="+url.QueryEscape("a@b"), nil)
+		o.must(400, get, path+"/by-identifier", nil)
 		o.must(409, post, path, object{"identifiers": []object{{"value": "ana@example.com", "verified": true}}})
 		o.must(201, post, path, object{"identifiers": []object{{"value": "ana@example.com"}}})
 
@@ -295,7 +295,7 @@ func TestStatus(t *testing.T) {
 			o.must(200, post, one+"/erase", nil)
 			o.must(200, post, one+"/erase", nil)
 			o.must(410, get, one, nil)
-			o.must(404, get, "/admin/v1/tenants/shop/customers?identifier="+url.QueryEscape(email), nil)
+			o.must(404, get, "/admin/v1/tenants/shop/customers/by-identifier?identifier="+url.QueryEscape(email), nil)
 			for _, path := range []string{"/lock", "/unlock", "/suspend", "/activate"} {
 				o.must(409, post, one+path, nil)
 			}
@@ -480,7 +480,7 @@ func TestOneTenantsPathWithAnothersObject(t *testing.T) {
 			call{get, foreign, nil}, call{put, foreign + "/profile", object{"revision": 1, "profile": object{}}},
 			call{get, foreign + "/sessions", nil}, call{remove, foreign + "/sessions", nil}, call{remove, foreign + "/sessions/" + sid, nil},
 			call{get, foreign + "/grants", nil}, call{remove, foreign + "/grants/" + string(appB.ID), nil},
-			call{get, "/admin/v1/tenants/org-a/customers?identifier=b%40example.com", nil},
+			call{get, "/admin/v1/tenants/org-a/customers/by-identifier?identifier=b%40example.com", nil},
 			call{get, "/admin/v1/tenants/org-a/applications/" + string(appB.ID), nil},
 			call{post, "/admin/v1/tenants/org-a/applications/" + string(appB.ID) + "/secret", object{}},
 			// Own parent, another's child.

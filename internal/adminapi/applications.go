@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -26,6 +27,18 @@ func (a *api) applicationOperations() {
 		id: "showApplication", method: get, path: one, noun: applications, scope: "applications:read",
 		summary: "Show an application", description: "Its settings, without its secrets.", errors: []int{404},
 	}, a.showApplication)
+	declare(a, operation{
+		id: "changeApplication", method: put, path: one, noun: applications, scope: "applications:write",
+		summary:     "Change an application",
+		description: "What the body names is changed, and the rest stays as it is; a list is replaced whole. disabled shuts the application, at once and for tokens that are out as well.",
+		errors:      []int{404, 409, 412}, body: onlyJSON(partial[application.Settings](a)),
+	}, a.changeApplication)
+	declare(a, operation{
+		id: "deleteApplication", method: remove, path: one, noun: applications, scope: "applications:write",
+		summary:     "Delete an application",
+		description: "For good. Its tokens are good for nothing at once, and nobody signs in to it any more.",
+		errors:      []int{404, 409, 412},
+	}, a.deleteApplication)
 	declare(a, operation{
 		id: "makeApplicationSecret", method: post, path: one + "/secret", noun: applications, scope: "applications:write", status: http.StatusCreated,
 		summary:     "Make a new secret for an application",
@@ -107,12 +120,85 @@ func (a *api) createApplication(ctx context.Context, in *struct {
 	return answerWith(createdApplication{viewApplication(made), secret})
 }
 
-func (a *api) showApplication(ctx context.Context, in *struct{ ApplicationPath }) (*answer[ApplicationView], error) {
+func answerApplication(x *application.Application) (*versioned[ApplicationView], error) {
+	return &versioned[ApplicationView]{etag(x.Revision), viewApplication(x)}, nil
+}
+
+func (a *api) showApplication(ctx context.Context, in *struct{ ApplicationPath }) (*versioned[ApplicationView], error) {
 	found, err := a.applicationOf(ctx, in.ApplicationPath)
 	if err != nil {
 		return nil, err
 	}
-	return answerWith(viewApplication(found))
+	return answerApplication(found)
+}
+
+func (a *api) changeApplication(ctx context.Context, in *struct {
+	ApplicationPath
+	IfMatch
+	RawBody []byte
+},
+) (*versioned[ApplicationView], error) {
+	revision, err := in.revision()
+	if err != nil {
+		return nil, err
+	}
+	for attempt := 1; ; attempt++ {
+		// What this node has read may be older than what another has changed.
+		if err := a.Applications.Watch.Poll(ctx); err != nil {
+			return nil, err
+		}
+		found, err := a.applicationOf(ctx, in.ApplicationPath)
+		if err != nil {
+			return nil, err
+		}
+		if revision != 0 && revision != found.Revision {
+			return nil, applicationChanged()
+		}
+		settings, err := found.Settings.With(in.RawBody)
+		if err != nil {
+			return nil, err
+		}
+		changed, err := a.Applications.Update(ctx, found.Tenant, found.ID, found.Revision, settings, actor(ctx))
+		if errors.Is(err, application.ErrChanged) {
+			if revision != 0 {
+				return nil, applicationChanged()
+			}
+			if attempt < settingsAttempts {
+				continue
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		return answerApplication(changed)
+	}
+}
+
+func applicationChanged() error {
+	return preconditionFailed("The application was changed by somebody else since it was read. Nothing was changed. Read it again and repeat.")
+}
+
+func (a *api) deleteApplication(ctx context.Context, in *struct {
+	ApplicationPath
+	IfMatch
+},
+) (*nothing, error) {
+	revision, err := in.revision()
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.applicationOf(ctx, in.ApplicationPath)
+	if err != nil {
+		return nil, err
+	}
+	err = a.Applications.Delete(ctx, found.Tenant, found.ID, revision, actor(ctx))
+	if errors.Is(err, application.ErrChanged) && revision != 0 {
+		return nil, applicationChanged()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &nothing{}, nil
 }
 
 // newSecret is how a secret is made.

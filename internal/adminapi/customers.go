@@ -21,11 +21,17 @@ const ofCustomer = ofTenant + "/customers/{customer}"
 
 func (a *api) customerOperations() {
 	declare(a, operation{
-		id: "findCustomer", method: get, path: ofTenant + "/customers", noun: customers, scope: "customers:read",
+		id: "findCustomer", method: get, path: ofTenant + "/customers/by-identifier", noun: customers, scope: "customers:read",
 		summary:     "Find a customer by an identifier",
 		description: "The one customer who has proved that the identifier is theirs. What nobody has proved finds nobody.",
 		errors:      []int{404},
 	}, a.findCustomer)
+	declare(a, operation{
+		id: "listCustomers", method: get, path: ofTenant + "/customers", noun: customers, scope: "customers:read",
+		summary:     "List a tenant's customers",
+		description: "In the order of their making, without what is personal: that is sealed with each one's key, and shown for one at a time.",
+		errors:      []int{404},
+	}, a.listCustomers)
 	declare(a, operation{
 		id: "createCustomer", method: post, path: ofTenant + "/customers", noun: customers, scope: "customers:write", status: http.StatusCreated,
 		summary:     "Create a customer",
@@ -82,6 +88,21 @@ type identifierView struct {
 	Value      string          `json:"value" example:"ana@example.com"`
 	Verified   bool            `json:"verified"`
 	VerifiedAt time.Time       `json:"verified_at,omitzero"`
+	// Undeliverable is there while messages to it come back.
+	Undeliverable *undeliverableView `json:"undeliverable,omitempty" doc:"There while messages to it come back."`
+}
+
+type undeliverableView struct {
+	Reason string    `json:"reason" enum:"bounced,complained"`
+	At     time.Time `json:"at"`
+}
+
+func viewOf(it customer.Identifier) identifierView {
+	view := identifierView{ID: it.ID, Kind: it.Kind, Value: it.Display, Verified: it.Verified, VerifiedAt: it.VerifiedAt}
+	if it.Undeliverable != "" {
+		view.Undeliverable = &undeliverableView{it.Undeliverable, it.UndeliverableAt}
+	}
+	return view
 }
 
 func (a *api) answerCustomer(ctx context.Context, c id.Customer) (*answer[customerView], error) {
@@ -94,7 +115,7 @@ func (a *api) answerCustomer(ctx context.Context, c id.Customer) (*answer[custom
 		CreatedAt: found.CreatedAt, UpdatedAt: found.UpdatedAt, Identifiers: []identifierView{}, Profile: found.Profile,
 	}
 	for _, it := range found.Identifiers {
-		view.Identifiers = append(view.Identifiers, identifierView{it.ID, it.Kind, it.Display, it.Verified, it.VerifiedAt})
+		view.Identifiers = append(view.Identifiers, viewOf(it))
 	}
 	if view.Profile == nil {
 		view.Profile = map[string]any{}
@@ -108,6 +129,30 @@ func (a *api) showCustomer(ctx context.Context, in *struct{ CustomerPath }) (*an
 		return nil, err
 	}
 	return a.answerCustomer(ctx, c)
+}
+
+// customerEntry is a customer in a list.
+type customerEntry struct {
+	ID        id.Customer     `json:"id"`
+	Status    customer.Status `json:"status"`
+	CreatedAt time.Time       `json:"created_at"`
+	UpdatedAt time.Time       `json:"updated_at"`
+}
+
+func (a *api) listCustomers(ctx context.Context, in *struct {
+	TenantPath
+	Paging
+},
+) (*answer[page[customerEntry]], error) {
+	after, err := afterOf[id.Customer](in.Paging)
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.Directory.List(ctx, tenantOf(ctx).ID, after, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	return answerWith(pageOf(found, in.Limit, func(e customer.Entry) string { return string(e.ID) }, func(e customer.Entry) customerEntry { return customerEntry(e) }))
 }
 
 func (a *api) findCustomer(ctx context.Context, in *struct {

@@ -21,15 +21,17 @@ const securityScheme = "operator"
 type noun string
 
 const (
-	tenants      noun = "Tenants"
-	brands       noun = "Brands"
-	applications noun = "Applications"
-	customers    noun = "Customers"
-	sessions     noun = "Sessions and grants"
-	events       noun = "Events"
-	messages     noun = "Messages"
-	keys         noun = "Keys"
-	installation noun = "Installation"
+	tenants       noun = "Tenants"
+	brands        noun = "Brands"
+	applications  noun = "Applications"
+	customers     noun = "Customers"
+	sessions      noun = "Sessions and grants"
+	organizations noun = "Organizations"
+	events        noun = "Events"
+	messages      noun = "Messages"
+	keys          noun = "Keys"
+	operators     noun = "Operators"
+	installation  noun = "Installation"
 )
 
 type described struct {
@@ -44,9 +46,11 @@ var nouns = []described{
 	{applications, "An application is a client of the protocols."},
 	{customers, "A customer is a person who holds an account with a tenant, found by identifiers that were verified."},
 	{sessions, "Where a customer is signed in, and what a customer has allowed which application."},
+	{organizations, "A company or group of customers: who is a member with what roles, and who is invited."},
 	{events, "What happened, and who did it."},
 	{messages, "Mail and text messages."},
 	{keys, "Keys that tokens are signed with, and keys that data is sealed with."},
+	{operators, "Operators are customers of the system tenant, and applications of it, that hold scopes for all tenants or some."},
 	{installation, "What all tenants share."},
 }
 
@@ -66,11 +70,11 @@ type problemField struct {
 }
 
 // describe begins the OpenAPI document.
-func describe(release string) huma.Config {
+func describe() huma.Config {
 	c := huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
-			Info: &huma.Info{Title: "Cardea admin API", Version: release,
+			Info: &huma.Info{Title: "Cardea admin API", Version: "1",
 				Description: "Everything that an operator can do, for programs. Lists are paged by key, failures are problem documents (RFC 9457)."},
 			Components: &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", schemaName)},
 		},
@@ -159,6 +163,10 @@ func loosened(registry huma.Registry, s *huma.Schema) *huma.Schema {
 // jsonOrYAML are the bodies of a change that may be written either way.
 func jsonOrYAML(s *huma.Schema) map[string]*huma.MediaType {
 	return map[string]*huma.MediaType{"application/json": {Schema: s}, "application/yaml": {Schema: s}}
+}
+
+func onlyJSON(s *huma.Schema) map[string]*huma.MediaType {
+	return map[string]*huma.MediaType{"application/json": {Schema: s}}
 }
 
 // mountDocument answers with the OpenAPI document of what was declared.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cardea-id/cardea/internal/adminapi"
+	held "github.com/cardea-id/cardea/internal/operator"
 	"github.com/cardea-id/cardea/internal/server/servertest"
 )
 
@@ -48,7 +48,7 @@ func TestDocument(t *testing.T) {
 				t.Errorf("%s is about %q, which is not described", at, tag)
 			}
 			scopes := op["security"].([]any)[0].(object)["operator"].([]any)
-			if len(scopes) != 1 || !slices.Contains(adminapi.Scopes, scopes[0].(string)) {
+			if len(scopes) != 1 || !slices.Contains(held.Scopes(), scopes[0].(string)) {
 				t.Errorf("%s: scopes %v", at, scopes)
 			}
 			if read := strings.HasSuffix(scopes[0].(string), ":read"); read != (method == "get" || id == "previewBrand") {
@@ -92,4 +92,53 @@ func mustJSON(t *testing.T, value any) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestReference: people read there of every operation, and nothing is fetched
+// from elsewhere.
+func TestReference(t *testing.T) {
+	o := operate(t, servertest.New(t, "sqlite"))
+	page := o.must(200, get, "/admin/v1/docs", nil)
+	if !strings.HasPrefix(page.Header.Get("Content-Security-Policy"), "default-src 'none'; style-src 'self'") || page.Header.Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Errorf("%v", page.Header)
+	}
+	if strings.Contains(page.Text, "<script") || strings.Contains(page.Text, "http://") || regexp.MustCompile(`(?:src|href)="(?:https?:)?//`).MatchString(page.Text) || strings.Contains(page.Text, " style=") {
+		t.Error("something is fetched from elsewhere")
+	}
+	document := o.json(o.must(200, get, "/admin/v1/openapi.json", nil))
+	for path, methods := range document["paths"].(object) {
+		for method, found := range methods.(object) {
+			op := found.(object)
+			start := strings.Index(page.Text, `<h3 id="`+op["operationId"].(string)+`">`)
+			if start < 0 {
+				t.Errorf("%s %s is not there", method, path)
+				continue
+			}
+			entry := page.Text[start:]
+			entry = entry[:strings.Index(entry, "</article>")]
+			scope := op["security"].([]any)[0].(object)["operator"].([]any)[0].(string)
+			for _, part := range []string{"<code>" + path + "</code>", "Scope <code>" + scope + "</code>", strings.ToUpper(method), "Failures: <code>400</code>"} {
+				if !strings.Contains(entry, part) {
+					t.Errorf("%s %s lacks %s", method, path, part)
+				}
+			}
+		}
+	}
+	if ids := regexp.MustCompile(` id="([^"]+)"`).FindAllStringSubmatch(page.Text, -1); len(ids) > 0 {
+		seen := map[string]bool{}
+		for _, id := range ids {
+			if seen[id[1]] {
+				t.Errorf("the id %s is there twice", id[1])
+			}
+			seen[id[1]] = true
+		}
+	}
+	if style := o.must(200, get, "/admin/v1/docs.css", nil); !strings.Contains(style.Text, "prefers-color-scheme: dark") || strings.Contains(style.Text, "url(") {
+		t.Error(style.Text)
+	}
+	if path := os.Getenv("REFERENCE_FILE"); path != "" {
+		if err := os.WriteFile(path, []byte(page.Text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/operator"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/problem"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
@@ -27,6 +29,12 @@ func fault(err error) error {
 		return told(problem.NotFound("There is no such tenant. List them to see their ids and names."))
 	case errors.Is(err, application.ErrNotFound):
 		return told(problem.NotFound("The tenant has no such application."))
+	case errors.Is(err, operator.ErrNotFound):
+		return told(problem.NotFound("There is no such operator."))
+	case errors.Is(err, operator.ErrLast):
+		return told(problem.Conflict("Nobody who holds every scope for all tenants would be left, and nobody could change operators any more. Nothing was changed. Make another such operator first."))
+	case errors.Is(err, operator.ErrInvalid):
+		return told(refused(reason(err, operator.ErrInvalid)))
 	case errors.Is(err, customer.ErrNotFound):
 		return told(problem.NotFound("The tenant has no such customer."))
 	case errors.Is(err, customer.ErrErased), errors.Is(err, keyring.ErrErased):
@@ -37,14 +45,32 @@ func fault(err error) error {
 		return told(problem.Conflict("Another tenant has that slug or that issuer. Nothing was changed."))
 	case errors.Is(err, customer.ErrNotAllowed):
 		return told(problem.Conflict("The customer's status does not take this change. Nothing was changed."))
-	case errors.Is(err, tenant.ErrChanged), errors.Is(err, application.ErrChanged), errors.Is(err, customer.ErrChanged):
+	case errors.Is(err, tenant.ErrChanged), errors.Is(err, application.ErrChanged), errors.Is(err, customer.ErrChanged), errors.Is(err, operator.ErrChanged):
 		return told(problem.Conflict("It was changed by somebody else since it was read. Nothing was changed. Read it again and repeat."))
 	case errors.Is(err, tenant.ErrInvalid):
 		return told(refused(reason(err, tenant.ErrInvalid)))
 	case errors.Is(err, application.ErrInvalid):
 		return told(refused(reason(err, application.ErrInvalid)))
+	case errors.Is(err, organization.ErrNotFound):
+		return told(problem.NotFound("The tenant has no such organization."))
+	case errors.Is(err, organization.ErrNotMember):
+		return told(problem.NotFound("The customer is not a member of the organization."))
+	case errors.Is(err, organization.ErrNoInvitation):
+		return told(problem.NotFound("The organization has no such invitation that is open: it was accepted, declined, taken back or deleted."))
+	case errors.Is(err, organization.ErrGone):
+		return told(problem.NotFound("The tenant has no such customer."))
+	case errors.Is(err, organization.ErrTaken):
+		return told(problem.Conflict("Another organization of the tenant has that slug. Nothing was changed."))
+	case errors.Is(err, organization.ErrSuspended):
+		return told(problem.Conflict("The organization is suspended. Nothing was changed. Open it again first."))
+	case errors.Is(err, organization.ErrChanged):
+		return told(problem.Conflict("It was changed by somebody else since it was read. Nothing was changed. Read it again and repeat."))
+	case errors.Is(err, organization.ErrInvalid):
+		return told(refused(reason(err, organization.ErrInvalid)))
 	case errors.Is(err, fs.ErrExist):
 		return told(problem.Conflict("That folder is there already. Nothing was written. Name a new one."))
+	case limited(err) != nil:
+		return told(tooManyLetters(limited(err).Until))
 	case sqldb.IsBusy(err):
 		return told(problem.Busy(time.Second))
 	}
@@ -71,3 +97,20 @@ func badRequest(detail string) *problem.Error {
 func preconditionFailed(detail string) *problem.Error {
 	return problem.New("precondition-failed", http.StatusPreconditionFailed, "The state has changed", detail)
 }
+
+// limited is an invitation that was not sent since too many were, nil for
+// anything else.
+func limited(err error) *organization.LimitedError {
+	found, _ := errors.AsType[*organization.LimitedError](err)
+	return found
+}
+
+// tooManyLetters refuses to send until a time.
+func tooManyLetters(until time.Time) *problem.Error {
+	e := problem.New("too-many-messages", http.StatusTooManyRequests, "Too many messages",
+		"Nothing was sent. That address has had as many invitations as it may until "+until.UTC().Format(time.RFC3339)+".")
+	e.Retry = time.Until(until)
+	return e
+}
+
+func isNoOperator(err error) bool { return errors.Is(err, operator.ErrNotFound) }

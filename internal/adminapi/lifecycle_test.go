@@ -63,7 +63,7 @@ func TestLives(t *testing.T) {
 		if guest["status"] != "invited" || guest["status_until"] == nil {
 			t.Errorf("%v", guest)
 		}
-		o.must(404, get, "/admin/v1/tenants/shop/customers?identifier="+url.QueryEscape("gus@example.com"), nil)
+		o.must(404, get, "/admin/v1/tenants/shop/customers/by-identifier?identifier="+url.QueryEscape("gus@example.com"), nil)
 		again := o.json(o.must(201, post, "/admin/v1/tenants/shop/invitations", object{"email": "gus@example.com"}))
 		if again["id"] != guest["id"] {
 			t.Errorf("two customers are invited at one address: %v", again)

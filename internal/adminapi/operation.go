@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/cardea-id/cardea/internal/operator"
 )
 
 // The methods of operations, and where they are.
@@ -35,6 +37,7 @@ type operation struct {
 	status      int    // of success; 0 is 200, or 204 for an answer without a body
 	errors      []int  // beyond those that every operation may answer with
 	streams     bool   // the answer is written as it is made
+	anyTenants  bool   // of what concerns several tenants the handler shows those that the operator is for
 	body        map[string]*huma.MediaType
 	maxBody     int64 // in bytes; 0 is maxBody
 }
@@ -48,7 +51,7 @@ func declare[I, O any](a *api, o operation, do func(context.Context, *I) (*O, er
 	if o.id == "" || o.summary == "" || o.description == "" || !slices.ContainsFunc(nouns, func(n described) bool { return n.noun == o.noun }) {
 		panic(fmt.Sprintf("adminapi: %s %s is not described", o.method, o.path))
 	}
-	if !knownScope(o.scope) {
+	if !operator.Known(o.scope) {
 		panic(fmt.Sprintf("adminapi: %s %s names no scope that there is", o.method, o.path))
 	}
 	if o.maxBody == 0 {
@@ -61,6 +64,12 @@ func declare[I, O any](a *api, o operation, do func(context.Context, *I) (*O, er
 		MaxBodyBytes: o.maxBody, BodyReadTimeout: -1, // the pipeline has read it already
 		RejectUnknownQueryParameters: true,
 		Metadata:                     map[string]any{operationKey: o},
+	}
+	if o.method == post {
+		most := maxIdempotencyKey
+		declared.Parameters = append(declared.Parameters, &huma.Param{Name: idempotencyHeader, In: "header",
+			Description: "A name of your own for this request: sent again within 24 hours, it is answered as it was and has no second effect.",
+			Schema:      &huma.Schema{Type: huma.TypeString, MaxLength: &most}})
 	}
 	if o.body != nil {
 		// What the types of several media types have in common is bytes, which

@@ -18,15 +18,18 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/operator"
 	"github.com/cardea-id/cardea/internal/problem"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 // call is one request of an operation.
 type call struct {
-	tenant *tenant.Tenant // that the path names; nil where it names none
-	actor  string
-	err    error // what the handler returned
+	tenant  *tenant.Tenant // that the path names; nil where it names none
+	actor   string         // as events name him
+	subject string
+	holding operator.Holding // what he may do now
+	err     error            // what the handler returned
 }
 
 type contextKey struct{}
@@ -49,6 +52,7 @@ func (ad adapter) Handle(registered *huma.Operation, handle func(huma.Context)) 
 	if !ours {
 		panic("adminapi: " + registered.Path + " was not declared")
 	}
+	ad.a.declared = append(ad.a.declared, registered)
 	ad.a.mux.HandleFunc(registered.Method+" "+registered.Path, func(w http.ResponseWriter, r *http.Request) {
 		ad.a.begin(w, &r)
 		if err := ad.a.pipeline(w, r, o, registered, handle); err != nil {
@@ -69,15 +73,21 @@ func (a *api) begin(w http.ResponseWriter, r **http.Request) {
 // pipeline is what every operation has in common: no handler runs without it.
 // It has answered, unless it returns an error.
 func (a *api) pipeline(w http.ResponseWriter, r *http.Request, o operation, registered *huma.Operation, handle func(huma.Context)) error {
-	c := &call{actor: Operator}
+	c, err := a.admit(w, r, o)
+	if err != nil {
+		return err
+	}
 	if err := parameters(r.URL.RawQuery); err != nil {
 		return err
 	}
-	var err error
-	if strings.HasPrefix(o.path, ofTenant) {
-		if c.tenant, err = a.findTenant(r.Context(), r.PathValue("tenant")); err != nil {
-			return err
-		}
+	switch {
+	case strings.HasPrefix(o.path, ofTenant):
+		err = a.reach(r.Context(), c, o, r.PathValue("tenant"))
+	case !o.anyTenants:
+		err = everywhere(c)
+	}
+	if err != nil {
+		return err
 	}
 	text, err := body(w, r, o, registered.RequestBody)
 	if err != nil {
@@ -89,18 +99,49 @@ func (a *api) pipeline(w http.ResponseWriter, r *http.Request, o operation, regi
 		handle(humago.NewContext(registered, r, w))
 		return c.err
 	}
+	finish, replay, err := a.once(r, c, text)
+	if err != nil {
+		return err
+	}
+	if replay != nil {
+		replay.send(w)
+		return nil
+	}
 	kept := &kept{header: http.Header{}, status: http.StatusOK}
 	handle(humago.NewContext(registered, r, kept))
+	if c.err == nil && kept.status >= 400 {
+		c.err = kept.problem()
+	}
+	switch {
+	case finish == nil:
+	case c.err == nil:
+		finish(kept)
+	case changedNothing(c.err):
+		finish(nil)
+	}
 	if c.err != nil {
 		return c.err
 	}
-	if kept.status >= 400 {
-		return kept.problem()
+	if r.Method == get && matches(r.Header.Get("If-None-Match"), kept.header.Get("ETag")) {
+		w.Header().Set("ETag", kept.header.Get("ETag"))
+		w.WriteHeader(http.StatusNotModified)
+		return nil
 	}
-	maps.Copy(w.Header(), kept.header)
-	w.WriteHeader(kept.status)
-	_, _ = w.Write(kept.body.Bytes()) // nobody is left to tell when it fails
+	kept.send(w)
 	return nil
+}
+
+// matches tells whether a list of ETags has one (RFC 9110, section 13.1.2).
+func matches(list, tag string) bool {
+	if tag == "" {
+		return false
+	}
+	for _, one := range strings.Split(list, ",") {
+		if one = strings.TrimPrefix(strings.TrimSpace(one), "W/"); one == tag || one == "*" {
+			return true
+		}
+	}
+	return false
 }
 
 // parameters refuses a query that is not spelled well or names something twice.
@@ -215,6 +256,12 @@ type kept struct {
 func (k *kept) Header() http.Header         { return k.header }
 func (k *kept) WriteHeader(status int)      { k.status = status }
 func (k *kept) Write(p []byte) (int, error) { return k.body.Write(p) }
+
+func (k *kept) send(w http.ResponseWriter) {
+	maps.Copy(w.Header(), k.header)
+	w.WriteHeader(k.status)
+	_, _ = w.Write(k.body.Bytes()) // nobody is left to tell when it fails
+}
 
 // problem tells in our form what huma has refused in its own.
 func (k *kept) problem() error {

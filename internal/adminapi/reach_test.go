@@ -22,7 +22,7 @@ func TestIdentifiers(t *testing.T) {
 		first := one + "/identifiers/" + identifiers(o.must(200, get, one, nil))[0].(object)["id"].(string)
 		find := func(status int, address string) {
 			t.Helper()
-			o.must(status, get, all+"?identifier="+url.QueryEscape(address), nil)
+			o.must(status, get, all+"/by-identifier?identifier="+url.QueryEscape(address), nil)
 		}
 
 		find(404, "ana@example.com")

@@ -67,3 +67,8 @@ func (a *api) customerOf(ctx context.Context, in CustomerPath) (id.Customer, err
 	}
 	return c, err
 }
+
+func isCustomer(text string) bool {
+	_, err := id.Parse[id.Customer](text)
+	return err == nil
+}

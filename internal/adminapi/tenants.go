@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/problem"
@@ -14,8 +15,8 @@ import (
 
 func (a *api) tenantOperations() {
 	declare(a, operation{
-		id: "listTenants", method: get, path: "/tenants", noun: tenants, scope: "tenants:read",
-		summary: "List tenants", description: "The tenants of the installation, in the order of their making.",
+		id: "listTenants", method: get, path: "/tenants", noun: tenants, scope: "tenants:read", anyTenants: true,
+		summary: "List tenants", description: "The tenants of the installation that you are for, in the order of their making.",
 	}, a.listTenants)
 	declare(a, operation{
 		id: "createTenant", method: post, path: "/tenants", noun: tenants, scope: "tenants:write", status: http.StatusCreated,
@@ -68,11 +69,34 @@ func (a *api) listTenants(ctx context.Context, in *struct{ Paging }) (*answer[pa
 	if err != nil {
 		return nil, err
 	}
+	h := callOf(ctx).holding
+	if !h.All {
+		return a.boundTenants(ctx, h.Tenants, after, in.Limit)
+	}
 	found, err := a.Tenants.List(ctx, after, in.Limit)
 	if err != nil {
 		return nil, err
 	}
 	return answerWith(pageOf(found, in.Limit, func(t *tenant.Tenant) string { return string(t.ID) }, viewTenant))
+}
+
+// boundTenants lists those of the named tenants that there are.
+func (a *api) boundTenants(ctx context.Context, names []id.Tenant, after id.Tenant, limit int) (*answer[page[tenantView]], error) {
+	var found []*tenant.Tenant
+	for _, name := range slices.Sorted(slices.Values(names)) {
+		if name <= after || len(found) == limit {
+			continue
+		}
+		t, err := a.Tenants.ByID(ctx, name)
+		if errors.Is(err, tenant.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, t)
+	}
+	return answerWith(pageOf(found, limit, func(t *tenant.Tenant) string { return string(t.ID) }, viewTenant))
 }
 
 // newTenant is what a tenant is made of.

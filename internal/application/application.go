@@ -70,6 +70,7 @@ type Settings struct {
 	SessionIdle    tenant.Duration `json:"session_idle"`       // a session idle for longer is asked to prove itself again; 0: the tenant's
 	Disabled       bool            `json:"disabled"`
 	Claims         []claim.Mapping `json:"claims,omitempty"` // of the application's own
+	Organization   string          `json:"organization"`     // "optional": it may ask for the customer's organization; "required": it is for members of one only; "": neither
 }
 
 // Application is one client of the protocols.
@@ -110,6 +111,13 @@ func (a *Application) CheckSecret(presented string) bool {
 	}
 	return good == 1
 }
+
+// scopeOrganization asks for the organization that the customer acts for.
+const scopeOrganization = "organization"
+
+// OrganizationRequired tells whether only members of an organization may use the
+// application.
+func (s *Settings) OrganizationRequired() bool { return s.Organization == "required" }
 
 // complete fills in what follows from the kind and checks the rest. Loopback
 // says that http://localhost redirect URIs are allowed, for development.
@@ -161,7 +169,19 @@ func (s *Settings) complete(development bool) error {
 	if len(s.Scopes) == 0 && s.Kind != Machine {
 		s.Scopes = slices.Clone(standardScopes)
 	}
+	if s.Organization != "" && s.Organization != "optional" && s.Organization != "required" {
+		fault("organization is %q; it is optional or required", s.Organization)
+	}
+	if s.Organization != "" && !slices.Contains(s.Scopes, scopeOrganization) {
+		s.Scopes = append(slices.Clone(s.Scopes), scopeOrganization)
+	}
+	if s.OrganizationRequired() && s.Kind == Machine {
+		fault("organization: a machine acts for itself, and is a member of none")
+	}
 	for _, scope := range s.Scopes {
+		if strings.HasPrefix(scope, scopeOrganization+":") {
+			fault("scopes: %q is a choice that a request makes; the scope is organization", scope)
+		}
 		if !validScope(scope) {
 			fault("scopes: %q is not a scope token (RFC 6749, section 3.3)", scope)
 		}

@@ -1,12 +1,14 @@
 package application
 
 import (
+	"bytes"
 	"context"
 	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/configversion"
@@ -155,6 +157,50 @@ func (s *Store) Update(ctx context.Context, tenant id.Tenant, application id.App
 		revision = before.Revision
 	}
 	return s.store(ctx, tenant, application, revision, settings.Name, text, "application.changed", by)
+}
+
+// With returns the settings with what a JSON text names changed. A list that it
+// names is replaced whole; what it does not name stays; what there is no such
+// setting for is refused.
+func (s Settings) With(text []byte) (Settings, error) {
+	own := s
+	// A decoder writes into the lists that it finds, which others read.
+	own.RedirectURIs, own.PostLogoutURIs, own.Scopes, own.GrantTypes = slices.Clone(s.RedirectURIs), slices.Clone(s.PostLogoutURIs), slices.Clone(s.Scopes), slices.Clone(s.GrantTypes)
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&own); err != nil {
+		return Settings{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return Settings{}, fmt.Errorf("%w: there is something after the JSON", ErrInvalid)
+	}
+	return own, nil
+}
+
+// Delete removes an application for good. The revision is the one that the
+// caller has read; 0 removes whatever there is.
+func (s *Store) Delete(ctx context.Context, tenant id.Tenant, application id.Application, revision int64, by string) error {
+	before, err := s.present(ctx, tenant, application)
+	if err != nil {
+		return err
+	}
+	if revision == 0 {
+		revision = before.Revision
+	}
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		removed, err := tx.Exec(`DELETE FROM application WHERE tenant = $1 AND application = $2 AND revision = $3`, tenant, application, revision)
+		if err != nil {
+			return fmt.Errorf("delete the application: %w", err)
+		}
+		if removed == 0 {
+			return ErrChanged
+		}
+		return s.changed(tx, tenant, application, "application.deleted", by)
+	})
+	if err != nil {
+		return err
+	}
+	return s.Watch.Poll(ctx)
 }
 
 // RotateSecret gives an application a new secret, told this once. The old one

@@ -33,6 +33,15 @@ type Document struct {
 	// Texts are the brand's own words on pages, by language and key.
 	Texts map[string]map[string]i18n.Custom `json:"texts,omitempty"`
 	Mail  Mail                              `json:"mail"`
+	SMS   SMS                               `json:"sms"`
+}
+
+// SMS is who a brand's text messages come from and what they say. Without a
+// sender they come from the installation's.
+type SMS struct {
+	Sender string `json:"sender,omitempty"`
+	// Texts are the brand's own words, by language and kind of message.
+	Texts map[string]map[string]string `json:"texts,omitempty"`
 }
 
 // LogoShape says how the logo stands.
@@ -70,6 +79,7 @@ type Change struct {
 	CSS   *string                           `json:"css"`
 	Texts map[string]map[string]i18n.Custom `json:"texts"`
 	Mail  *Mail                             `json:"mail"`
+	SMS   *SMS                              `json:"sms"`
 }
 
 // ParseChange reads a brand's file, YAML or JSON. Unknown keys are refused.
@@ -108,6 +118,9 @@ func (d Document) Apply(c Change) Document {
 	if c.Mail != nil {
 		d.Mail = *c.Mail
 	}
+	if c.SMS != nil {
+		d.SMS = *c.SMS
+	}
 	return d
 }
 
@@ -119,7 +132,7 @@ func LinkKinds() []string { return []string{"help", "imprint", "privacy", "terms
 
 // fixedTexts say what protects a customer, and are the program's own: who gets
 // what, and why something was stopped.
-var fixedTexts = []string{"consent.", "share.", "disown.", "keep.", "fault."}
+var fixedTexts = []string{"consent.", "share.", "disown.", "keep.", "fault.", "join."}
 
 // Check returns everything that is wrong with a document, joined; each line
 // names the key. The theme and the words of mail are checked by those who draw

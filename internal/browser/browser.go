@@ -21,6 +21,7 @@ const (
 	Session Kind = "session" // the session that a customer is signed in by
 	Journey Kind = "journey" // what binds a journey's sealed state to this browser
 	Device  Kind = "device"  // the customers whom this browser is known for
+	Look    Kind = "look"    // the language and the appearance that were chosen in this browser
 )
 
 const (

@@ -51,6 +51,12 @@ const (
 	Code     = "code"     // guesses at a short code
 	Send     = "send"     // messages sent
 	Hash     = "hash"     // new passwords hashed
+
+	// Text messages are counted beside what is sent, by whom they cost.
+	TextNumber  = "text_number"
+	TextNetwork = "text_network"
+	TextCountry = "text_country"
+	TextTenant  = "text_tenant"
 )
 
 // Limit is how much may be taken.
@@ -187,52 +193,63 @@ func (b *Budgets) Take(ctx context.Context, tenant id.Tenant, kind string, s Sub
 	}
 	now := b.clock.Now()
 	var v Verdict
-	err := b.db.Write(ctx, func(tx *sqldb.Tx) error {
-		v = Verdict{Allowed: true}
-		strangers := 0
-		switch {
-		case l.Total > 0 && s.device == "":
-			strangers = l.strangers()
-		case l.Total > 0:
-			// The customer's row comes first for every device, so that no two
-			// takes wait for each other.
-			total := 0
-			err := tx.QueryRow(takeTotal, tenant, s.key, kind, l.Total).Scan(&total, &v.receipt.round)
-			if errors.Is(err, sqldb.ErrNoRows) {
-				v = Verdict{Exhausted: true}
-				return errRefused
+	err := b.db.Write(ctx, func(tx *sqldb.Tx) (err error) {
+		v, err = takeOne(tx, now, tenant, kind, s, l)
+		if err != nil || !v.Crossed {
+			return err
+		}
+		return tell(tx, crossed)
+	})
+	if err != nil && !errors.Is(err, errRefused) {
+		return Verdict{}, fmt.Errorf("budget: take %s: %w", kind, err)
+	}
+	if !v.Allowed {
+		b.refused.Add(1)
+	}
+	return v, nil
+}
+
+func tell(tx *sqldb.Tx, crossed []func(*sqldb.Tx) error) error {
+	for _, one := range crossed {
+		if err := one(tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Claim is one of several takes that go together.
+type Claim struct {
+	Kind    string
+	Subject Subject // nobody's in particular: it has no total
+	Limit   Limit
+	Crossed func(*sqldb.Tx) error // as of Take; nil for none
+}
+
+// TakeAll takes each claim or none, in one transaction. It says which claim
+// there was no room for, -1 for none. All callers name kinds in the same order.
+func (b *Budgets) TakeAll(ctx context.Context, tenant id.Tenant, claims []Claim) (refused int, v Verdict, err error) {
+	for _, c := range claims {
+		if err := valid(tenant, c.Kind, c.Subject); err != nil {
+			return -1, Verdict{}, err
+		}
+		if !c.Subject.bucket || c.Limit.Window < time.Microsecond || c.Limit.PerWindow < 1 || c.Limit.Total != 0 {
+			return -1, Verdict{}, fmt.Errorf("budget: %+v is not a claim", c)
+		}
+	}
+	now := b.clock.Now()
+	err = b.db.Write(ctx, func(tx *sqldb.Tx) error {
+		refused = -1
+		for n, c := range claims {
+			var err error
+			if v, err = takeOne(tx, now, tenant, c.Kind, c.Subject, c.Limit); errors.Is(err, errRefused) {
+				refused = n
 			}
 			if err != nil {
 				return err
 			}
-			v.receipt.counted = true
-			v.Exhausted = total == l.Total
-			v.Crossed = v.Exhausted
-		}
-		var used, met, total, round int
-		err := tx.QueryRow(take, tenant, s.key, s.device, kind, now, now.Add(l.Window), l.PerWindow, strangers).
-			Scan(&v.receipt.windowEnd, &used, &met, &total, &round)
-		if errors.Is(err, sqldb.ErrNoRows) {
-			return refusal(tx, &v, tenant, kind, s)
-		}
-		if err != nil {
-			return err
-		}
-		if used >= l.PerWindow {
-			v.Until = v.receipt.windowEnd
-			v.Crossed = v.Crossed || met == 1
-		}
-		if l.Total > 0 && s.device == "" {
-			v.Void, v.Exhausted = total > strangers, total >= strangers
-			v.Crossed = v.Crossed || total == strangers
-			v.receipt.counted, v.receipt.round = !v.Void, round
-		}
-		if v.Exhausted {
-			v.Until = time.Time{}
-		}
-		if v.Crossed {
-			for _, tell := range crossed {
-				if err := tell(tx); err != nil {
+			if v.Crossed && c.Crossed != nil {
+				if err := c.Crossed(tx); err != nil {
 					return err
 				}
 			}
@@ -240,10 +257,59 @@ func (b *Budgets) Take(ctx context.Context, tenant id.Tenant, kind string, s Sub
 		return nil
 	})
 	if err != nil && !errors.Is(err, errRefused) {
-		return Verdict{}, fmt.Errorf("budget: take %s: %w", kind, err)
+		return -1, Verdict{}, fmt.Errorf("budget: take together: %w", err)
 	}
-	if !v.Allowed {
+	if refused >= 0 {
 		b.refused.Add(1)
+	}
+	return refused, v, nil
+}
+
+// takeOne is one take as part of tx. errRefused has the transaction given up,
+// with the verdict that says until when.
+func takeOne(tx *sqldb.Tx, now time.Time, tenant id.Tenant, kind string, s Subject, l Limit) (Verdict, error) {
+	v := Verdict{Allowed: true}
+	strangers := 0
+	switch {
+	case l.Total > 0 && s.device == "":
+		strangers = l.strangers()
+	case l.Total > 0:
+		// The customer's row comes first for every device, so that no two
+		// takes wait for each other.
+		total := 0
+		err := tx.QueryRow(takeTotal, tenant, s.key, kind, l.Total).Scan(&total, &v.receipt.round)
+		if errors.Is(err, sqldb.ErrNoRows) {
+			v = Verdict{Exhausted: true}
+			return v, errRefused
+		}
+		if err != nil {
+			return v, err
+		}
+		v.receipt.counted = true
+		v.Exhausted = total == l.Total
+		v.Crossed = v.Exhausted
+	}
+	var used, met, total, round int
+	err := tx.QueryRow(take, tenant, s.key, s.device, kind, now, now.Add(l.Window), l.PerWindow, strangers).
+		Scan(&v.receipt.windowEnd, &used, &met, &total, &round)
+	if errors.Is(err, sqldb.ErrNoRows) {
+		err = refusal(tx, &v, tenant, kind, s)
+		return v, err
+	}
+	if err != nil {
+		return v, err
+	}
+	if used >= l.PerWindow {
+		v.Until = v.receipt.windowEnd
+		v.Crossed = v.Crossed || met == 1
+	}
+	if l.Total > 0 && s.device == "" {
+		v.Void, v.Exhausted = total > strangers, total >= strangers
+		v.Crossed = v.Crossed || total == strangers
+		v.receipt.counted, v.receipt.round = !v.Void, round
+	}
+	if v.Exhausted {
+		v.Until = time.Time{}
 	}
 	return v, nil
 }

@@ -113,7 +113,7 @@ func (c *Config) check(development bool) []Fault {
 			add("smtp.tls", "is none with a user, whose password would travel in the clear", "set it to starttls or tls, or leave smtp.user and smtp.password out")
 		}
 	}
-	return faults
+	return append(faults, c.checkMessages()...)
 }
 
 func validListen(address string) bool {
@@ -192,8 +192,8 @@ func (c *Config) Warnings() []string {
 	if c.Metrics.Listen != "" && !loopbackListen(c.Metrics.Listen) {
 		warnings = append(warnings, "metrics.listen: "+c.Metrics.Listen+" is open to the network, and metrics ask for no authentication")
 	}
-	if c.SMTP.Host == "" {
-		warnings = append(warnings, "smtp.host: no mail server is set; codes and notices cannot be sent")
+	if c.SMTP.Host == "" && c.Mail.Preset == "" {
+		warnings = append(warnings, "smtp.host: no mail server is set, nor mail.preset; codes and notices cannot be sent")
 	}
 	if c.SMTP.Host != "" && c.SMTP.TLS == "none" && !loopbackHost(c.SMTP.Host) {
 		warnings = append(warnings, "smtp.tls: mail with codes in it goes to "+c.SMTP.Host+" in the clear")

@@ -29,6 +29,7 @@ type Config struct {
 	ShutdownGrace         time.Duration  `yaml:"shutdown_grace" default:"20s" min:"0s" max:"10m" doc:"How long requests in progress may take to finish when the server stops."`
 	DrainDelay            time.Duration  `yaml:"drain_delay" default:"5s" min:"0s" max:"5m" doc:"How long the server, when it stops, still takes requests while /readyz already answers 503, so that the proxy before it sends them elsewhere. 0s where none asks /readyz."`
 	EventRetention        time.Duration  `yaml:"event_retention" default:"0s" min:"0s" max:"175200h" doc:"How long events are kept, from 24h on, as in 8760h for a year. On PostgreSQL whole months are dropped. 0s keeps them for ever."`
+	GeoIPFile             string         `yaml:"geoip_file" doc:"Database of places in the MaxMind DB format (such as GeoLite2 City). Customers see roughly where they are signed in. Empty means that places are not told."`
 	BreachedPasswordsFile string         `yaml:"breached_passwords_file" doc:"Sorted list of the SHA-1 hashes of breached passwords, as Have I Been Pwned offers it. Empty means that only the built-in list of common passwords is checked."`
 
 	Database Database `yaml:"database"`
@@ -37,6 +38,9 @@ type Config struct {
 	OldRoots OldRoots `yaml:"old_root_keys"`
 	TLS      TLS      `yaml:"tls"`
 	SMTP     SMTP     `yaml:"smtp"`
+	Mail     Mail     `yaml:"mail"`
+	SMS      SMS      `yaml:"sms"`
+	Outgoing Outgoing `yaml:"outgoing"`
 	Log      Log      `yaml:"log"`
 	Metrics  Metrics  `yaml:"metrics"`
 	Hashing  Hashing  `yaml:"hashing"`
@@ -91,6 +95,40 @@ type SMTP struct {
 	From     string `yaml:"from" doc:"Sender of brands that have none of their own, as in Cardea <no-reply@example.com>."`
 }
 
+// Mail says which provider's HTTP API takes mail in the place of a mail server,
+// and how what it tells of bounces and complaints is known to be its own.
+type Mail struct {
+	Preset      string `yaml:"preset" enum:",ses,postmark,sendgrid,mailgun" doc:"Provider whose HTTP API takes mail: ses, postmark, sendgrid or mailgun. Empty means the server that smtp names."`
+	Secret      Secret `yaml:"secret" doc:"Key of that API: Postmark's server token, SendGrid's or Mailgun's API key, or the secret access key for SES."`
+	KeyID       string `yaml:"key_id" doc:"Access key id that belongs to the secret, for SES."`
+	Region      string `yaml:"region" doc:"Region of SES, as in eu-central-1."`
+	Domain      string `yaml:"domain" doc:"Sending domain as Mailgun knows it."`
+	Stream      string `yaml:"stream" doc:"Message stream of Postmark or configuration set of SES. Empty means theirs."`
+	Endpoint    string `yaml:"endpoint" doc:"Origin of the API where it is not the usual one, as in https://api.eu.mailgun.net."`
+	HookSecret  Secret `yaml:"hook_secret" doc:"What bounces and complaints at /hooks/mail/ are authenticated with: the password of Postmark's webhook, SendGrid's verification key, Mailgun's signing key, or the secret of the generic one. Empty means that none are taken."`
+	HookTopic   string `yaml:"hook_topic" doc:"ARN of the SNS topic by which SES tells of bounces and complaints. Empty means that none are taken."`
+	DKIM        string `yaml:"dkim_selectors" doc:"Selectors that 'cardea mail check' looks for, separated by spaces. Empty means the usual ones of the preset."`
+	SPFIncludes string `yaml:"spf_include" doc:"Domain that a sender's SPF record has to include, for 'cardea mail check'. Empty means that of the preset."`
+}
+
+// SMS says how text messages are sent.
+type SMS struct {
+	Preset  string   `yaml:"preset" enum:",twilio,vonage,messagebird,custom" doc:"Provider that takes text messages: twilio, vonage, messagebird (Bird), or custom for what the keys below describe. Empty means that none can be sent."`
+	Account string   `yaml:"account" doc:"Account at the provider: Twilio's account SID or Vonage's API key."`
+	Secret  Secret   `yaml:"secret" doc:"Secret of that account: auth token, API secret or access key."`
+	Sender  string   `yaml:"sender" doc:"Who text messages come from where a brand has no sender of its own: at most 11 letters and digits, a number, or the SID of a messaging service of Twilio's."`
+	URL     string   `yaml:"url" doc:"Address of a custom provider's API; {{account}} stands for the account."`
+	Method  string   `yaml:"method" default:"POST" enum:"POST,PUT,GET" doc:"How a custom provider is asked. GET has the body as its query."`
+	Headers []string `yaml:"headers" doc:"Headers for a custom provider, as in 'Authorization: Bearer {{secret}}'. {{account}}, {{secret}} and {{basic}} stand for the account, the secret, and both as HTTP's basic authentication writes them."`
+	Format  string   `yaml:"format" default:"json" enum:"json,form" doc:"Whether the body is JSON or a form."`
+	Body    string   `yaml:"body" doc:"What a custom provider is sent. {{to}}, {{to_digits}}, {{text}}, {{sender}}, {{id}}, {{account}} and {{secret}} are put in as data."`
+}
+
+// Outgoing bounds whom the program itself asks over HTTP.
+type Outgoing struct {
+	AllowNetworks []netip.Prefix `yaml:"allow_networks" doc:"Private networks that may be asked all the same, as in 10.20.0.0/16: a gateway for text messages in your own network. All others that are not on the Internet are refused."`
+}
+
 // Log says what is logged, on standard error.
 type Log struct {
 	Level  string `yaml:"level" default:"info" enum:"debug,info,warn,error" doc:"Least level that is logged."`
@@ -125,4 +163,6 @@ type Rate struct {
 	FormsBurst        int `yaml:"forms_burst" default:"100" min:"1" max:"1000000" doc:"Forms that it may post at once, after a rest."`
 	FailuresPerSecond int `yaml:"failures_per_second" default:"5" min:"0" max:"100000" doc:"Failed client authentications of one network with one application a second, after which that application is refused to it at the token, introspection and revocation endpoints. 0 means no limit."`
 	FailuresBurst     int `yaml:"failures_burst" default:"50" min:"1" max:"1000000" doc:"Failures that it may have at once, after a rest."`
+	AdminPerSecond    int `yaml:"admin_per_second" default:"50" min:"0" max:"100000" doc:"Requests of one operator or application to the admin API a second. 0 means no limit."`
+	AdminBurst        int `yaml:"admin_burst" default:"200" min:"1" max:"1000000" doc:"Requests that it may make at once, after a rest."`
 }

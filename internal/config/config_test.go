@@ -351,7 +351,7 @@ func TestRateLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (Rate{FormsPerSecond: 0, FormsBurst: 9, FailuresPerSecond: 5, FailuresBurst: 7}); c.Rate != want {
+	if want := (Rate{FormsPerSecond: 0, FormsBurst: 9, FailuresPerSecond: 5, FailuresBurst: 7, AdminPerSecond: 50, AdminBurst: 200}); c.Rate != want {
 		t.Errorf("read %+v, want %+v", c.Rate, want)
 	}
 	_, err = load(t, "rate_limit: {forms_per_second: -1, forms_burst: 0}", "CARDEA_ROOT_KEY_VALUE="+rootKey, "CARDEA_RATE_LIMIT_FAILURES_PER_SECOND=often")

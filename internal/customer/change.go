@@ -26,9 +26,9 @@ type StatusChange struct {
 	key      *keyring.Customer // nil where there is no reason, or no key any more
 	keys     *keyring.Tenant   // nil where there is no reason
 	rules    tenant.Lifecycle
-	until    time.Time           // when the status ends by itself, zero for never
+	until    time.Time             // when the status ends by itself, zero for never
 	tell     func(*sqldb.Tx) error // puts the notices into the outbox; nil for none
-	due      time.Time           // of a rule: what it has read, zero for no rule
+	due      time.Time             // of a rule: what it has read, zero for no rule
 }
 
 // Until is when the status will end by itself, zero for never: for Closed, when
@@ -54,12 +54,12 @@ type Notice struct {
 type About string
 
 const (
-	AboutLocked    About = "locked"
-	AboutClosed    About = "closed"
-	AboutReopened  About = "reopened"
-	AboutDormancy  About = "dormancy" // the account is about to fall dormant
-	AboutErasure   About = "erasure"  // a dormant account is about to be erased
-	AboutInvited   About = "invited"
+	AboutLocked   About = "locked"
+	AboutClosed   About = "closed"
+	AboutReopened About = "reopened"
+	AboutDormancy About = "dormancy" // the account is about to fall dormant
+	AboutErasure  About = "erasure"  // a dormant account is about to be erased
+	AboutInvited  About = "invited"
 )
 
 // ErrUntil says that a time at which a status is to end has passed, or that the

@@ -59,7 +59,7 @@ type Customer struct {
 	ID          id.Customer
 	Tenant      id.Tenant
 	Status      Status
-	Reason      string // why the status is what it is, in the operator's words
+	Reason      string    // why the status is what it is, in the operator's words
 	StatusAt    time.Time // since when he has it; zero for an account older than the note of it
 	Until       time.Time // when it ends by itself, zero for never
 	Version     int64
@@ -80,6 +80,10 @@ type Identifier struct {
 	Verified   bool
 	VerifiedAt time.Time
 	CreatedAt  time.Time
+	// Undeliverable is why messages to it come back, "" while none do, and
+	// UndeliverableAt when that was reported.
+	Undeliverable   string
+	UndeliverableAt time.Time
 }
 
 // Primary returns the customer's address of a kind that messages go to: the
@@ -324,10 +328,13 @@ func (d *Directory) Get(ctx context.Context, tenant id.Tenant, customer id.Custo
 	batch := d.DB.Batch()
 	found := batch.QueueRow(`SELECT status, reason, reason_sealed, version, revision, epoch, profile, status_at, until_at, created_at, updated_at FROM customer WHERE tenant = $1 AND customer = $2`,
 		[]any{tenant, customer}, &c.Status, &c.Reason, &reason, &c.Version, &c.Revision, &c.Epoch, &profile, &c.StatusAt, &c.Until, &c.CreatedAt, &c.UpdatedAt)
-	batch.Queue(`SELECT identifier, kind, value, verified, verified_at, created_at FROM customer_identifier WHERE tenant = $1 AND customer = $2 ORDER BY identifier`,
+	batch.Queue(`SELECT identifier, kind, value, verified, verified_at, created_at, undeliverable, undeliverable_at FROM customer_identifier WHERE tenant = $1 AND customer = $2 ORDER BY identifier`,
 		[]any{tenant, customer}, func(row sqldb.Scanner) error {
 			var it sealedIdentifier
-			err := row.Scan(&it.ID, &it.Kind, &it.sealed, &it.Verified, &it.VerifiedAt, &it.CreatedAt)
+			err := row.Scan(&it.ID, &it.Kind, &it.sealed, &it.Verified, &it.VerifiedAt, &it.CreatedAt, &it.Undeliverable, &it.UndeliverableAt)
+			if it.Undeliverable == "" {
+				it.UndeliverableAt = time.Time{}
+			}
 			sealed = append(sealed, it)
 			return err
 		})
@@ -440,7 +447,7 @@ func (d *Directory) VerifyIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, tenant 
 	if verified {
 		tx.Queue(`UPDATE customer_identifier SET lookup = $4, also = $5 WHERE tenant = $1 AND customer = $2 AND identifier = $3`,
 			tenant, customer, it, lookup, also)
-		return nil
+		return d.MarkDelivered(tx, keys, tenant, customer, n, actor)
 	}
 	tx.Queue(`UPDATE customer_identifier SET lookup = $4, also = $5, verified = $6, verified_at = $7 WHERE tenant = $1 AND customer = $2 AND identifier = $3`,
 		tenant, customer, it, lookup, also, true, tx.Now())

@@ -54,11 +54,11 @@ func dormancyDue(l tenant.Lifecycle, seen time.Time) time.Time {
 
 // due is a customer whose time has come.
 type due struct {
-	tenant                    id.Tenant
-	customer                  id.Customer
-	status                    Status
+	tenant                     id.Tenant
+	customer                   id.Customer
+	status                     Status
 	until, seen, warned, dueAt time.Time
-	version                   int64
+	version                    int64
 }
 
 // Advance does what is due by the rules of the life of accounts, for all

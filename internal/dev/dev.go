@@ -168,7 +168,7 @@ func configure(dir string, o Options) (*config.Config, error) {
 	c.BaseURL = origin(o.PortBase + portCardea)
 	c.SystemURL = origin(o.PortBase + portSystem)
 	c.ShutdownGrace, c.DrainDelay = 3*time.Second, 0
-	c.Rate.FormsPerSecond, c.Rate.FailuresPerSecond = 0, 0 // everybody is the same address here
+	c.Rate.FormsPerSecond, c.Rate.FailuresPerSecond, c.Rate.AdminPerSecond = 0, 0, 0 // everybody is the same address here
 	return c, nil
 }
 
@@ -217,7 +217,7 @@ func greet(out io.Writer, a Addresses, took time.Duration) {
 		fmt.Fprintf(&b, "  %-16s %s\n", line[0], line[1])
 	}
 	fmt.Fprintf(&b, "\n  Sign in as       %s\n  with             %s\n", a.DemoCustomer.Identifier, a.DemoCustomer.Password)
-	fmt.Fprint(&b, "\n  Or create an account with any e-mail address: the code arrives in the inbox.\n\n")
+	fmt.Fprint(&b, "\n  Or create an account with any e-mail address or British mobile number: the code\n  arrives in the inbox.\n\n")
 	_, _ = io.WriteString(out, b.String())
 }
 

@@ -87,6 +87,8 @@ func seedTenant(ctx context.Context, s *server.Server, o Options) (*tenant.Tenan
 	theme := json.RawMessage(`"olive-and-thyme"`)
 	settings := tenant.Defaults()
 	settings.Mail = tenant.Mail{FromName: "Olive & Thyme", FromAddress: "hello@olive-thyme.example"}
+	settings.Phone.Enabled = true
+	settings.Phone.NumberPerHour, settings.Phone.NetworkPerHour = 20, 1000 // everybody is the same network here
 	return s.Tenants.Create(ctx, tenant.New{
 		Slug: Slug, Name: "Olive & Thyme", Issuer: origin(o.PortBase + portCardea), ByPath: true, Settings: settings, Theme: theme, Actor: "system",
 	})

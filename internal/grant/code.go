@@ -180,7 +180,9 @@ func (g *Grants) sweepLineages(tx *sqldb.Tx, limit int) (int64, error) {
 		return 0, err
 	}
 	// In one order on every node, so that two of them do not wait for each other.
-	slices.SortFunc(uses, func(a, b use) int { return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.customer, b.customer)) })
+	slices.SortFunc(uses, func(a, b use) int {
+		return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.customer, b.customer))
+	})
 	if g.Seen != nil {
 		for _, u := range uses {
 			g.Seen(tx, u.tenant, u.customer, u.at)

@@ -29,21 +29,22 @@ const OfflineAccess = "offline_access"
 
 // lineage is a row, with the scopes of its grant.
 type lineage struct {
-	grant       id.Grant
-	application id.Application
-	session     id.Session
-	generation  int64
-	scopes      []string // those of the lineage that the grant still has
-	context     string
-	offline     bool
-	epoch       int64
-	startedAt   time.Time
-	rotatedAt   time.Time
-	idleUntil   time.Time
-	untilAtMost time.Time
-	endedAt     time.Time
-	granted     bool // its grant is there
-	unasked     bool // its grant is a first-party application's, which the customer was not asked for
+	grant        id.Grant
+	application  id.Application
+	session      id.Session
+	generation   int64
+	scopes       []string // those of the lineage that the grant still has
+	context      string
+	offline      bool
+	epoch        int64
+	organization id.Organization
+	startedAt    time.Time
+	rotatedAt    time.Time
+	idleUntil    time.Time
+	untilAtMost  time.Time
+	endedAt      time.Time
+	granted      bool // its grant is there
+	unasked      bool // its grant is a first-party application's, which the customer was not asked for
 }
 
 // queueLineage reads a lineage with batch; the answer is nil where there is
@@ -52,14 +53,14 @@ func queueLineage(batch *sqldb.Batch, tenant id.Tenant, customer id.Customer, li
 	found := new(*lineage)
 	batch.Queue(`SELECT l.grant_id, l.application, l.session, l.generation, l.scopes, l.context, l.offline, l.epoch,
 			l.started_at, l.rotated_at, l.idle_until, l.absolute_until, l.ended_at, COALESCE(g.grant_id, ''), COALESCE(g.scopes, ''),
-			COALESCE(g.first_party, FALSE)
+			COALESCE(g.first_party, FALSE), l.organization
 		FROM lineage l LEFT JOIN customer_grant g ON g.tenant = l.tenant AND g.customer = l.customer AND g.application = l.application
 		WHERE l.tenant = $1 AND l.customer = $2 AND l.lineage = $3`, []any{tenant, customer, lin}, func(row sqldb.Scanner) error {
 		l := &lineage{}
 		var scopes, allowed string
 		var present id.Grant
 		err := row.Scan(&l.grant, &l.application, &l.session, &l.generation, &scopes, &l.context, &l.offline, &l.epoch,
-			&l.startedAt, &l.rotatedAt, &l.idleUntil, &l.untilAtMost, &l.endedAt, &present, &allowed, &l.unasked)
+			&l.startedAt, &l.rotatedAt, &l.idleUntil, &l.untilAtMost, &l.endedAt, &present, &allowed, &l.unasked, &l.organization)
 		if err != nil {
 			return fmt.Errorf("read the lineage: %w", err)
 		}
@@ -95,15 +96,16 @@ type Ref struct {
 
 // Alive is whether tokens of a lineage are good, and what they are good for.
 type Alive struct {
-	Active     bool
-	Unasked    bool // the customer was not asked for the grant: it is good for an application of the tenant's own alone
-	Grant      id.Grant
-	Scopes     []string // those that the lineage has and the customer still allows
-	Offline    bool
-	Context    string
-	Generation int64
-	StartedAt  time.Time
-	RefreshEnd time.Time // when it can no longer be refreshed
+	Active       bool
+	Unasked      bool // the customer was not asked for the grant: it is good for an application of the tenant's own alone
+	Grant        id.Grant
+	Scopes       []string // those that the lineage has and the customer still allows
+	Offline      bool
+	Context      string
+	Organization id.Organization // that the tokens are for, "" for none; membership is not looked at here
+	Generation   int64
+	StartedAt    time.Time
+	RefreshEnd   time.Time // when it can no longer be refreshed
 }
 
 // QueueAlive reads with batch whether tokens that name a lineage are good. It
@@ -118,7 +120,7 @@ func (g *Grants) QueueAlive(batch *sqldb.Batch, t *tenant.Tenant, r Ref) func() 
 			return Alive{}
 		}
 		return Alive{Active: true, Unasked: l.unasked, Grant: l.grant, Scopes: l.scopes, Offline: l.offline, Context: l.context,
-			Generation: l.generation, StartedAt: l.startedAt, RefreshEnd: earlier(l.idleUntil, l.untilAtMost)}
+			Organization: l.organization, Generation: l.generation, StartedAt: l.startedAt, RefreshEnd: earlier(l.idleUntil, l.untilAtMost)}
 	}
 }
 
@@ -278,4 +280,12 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// Carry has lineages live on as part of tx although their customer's security
+// epoch has risen from before to epoch: those of one session, or of all where
+// session is "". What was dead before stays so.
+func (g *Grants) Carry(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, session id.Session, before, epoch int64) {
+	tx.Queue(`UPDATE lineage SET epoch = $5 WHERE tenant = $1 AND customer = $2 AND ($3 = '' OR session = $3) AND epoch >= $4 AND epoch < $5 AND ended_at = 0`,
+		tenant, customer, session, before, epoch)
 }

@@ -31,12 +31,13 @@ const (
 // Redemption is a code that is presented, by the application that it was made
 // for and with all that it was bound to proven.
 type Redemption struct {
-	Ref                  // as sealed in the code
-	FirstParty bool      // the application is the tenant's own: its grant is made if need be
-	Scopes     []string  // of the code
-	Claims     []string  // what a first-party application is given, for its grant
-	Expires    time.Time // when the code runs out
-	Context    string    // kept with the lineage for whoever refreshes it, such as auth_time; nothing personal
+	Ref                          // as sealed in the code
+	FirstParty   bool            // the application is the tenant's own: its grant is made if need be
+	Scopes       []string        // of the code
+	Claims       []string        // what a first-party application is given, for its grant
+	Expires      time.Time       // when the code runs out
+	Organization id.Organization // that the tokens are for, "" for none
+	Context      string          // kept with the lineage for whoever refreshes it, such as auth_time; nothing personal
 	// Refresh says that the application gets a refresh token. Idle and Absolute
 	// bound it then; otherwise Absolute is the life of the access token.
 	Refresh        bool
@@ -145,10 +146,10 @@ func (g *Grants) begin(tx *sqldb.Tx, t *tenant.Tenant, r Redemption, existing Gr
 		idle = earlier(now.Add(r.Idle), until)
 	}
 	made, err := tx.Exec(`INSERT INTO lineage (tenant, customer, lineage, grant_id, application, session, generation, scopes, context, offline, epoch,
-			started_at, rotated_at, idle_until, absolute_until, ended_at, end_reason)
-		VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8, $9, $10, $11, $11, $12, $13, 0, '') ON CONFLICT DO NOTHING`,
+			started_at, rotated_at, idle_until, absolute_until, ended_at, end_reason, organization)
+		VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8, $9, $10, $11, $11, $12, $13, 0, '', $14) ON CONFLICT DO NOTHING`,
 		t.ID, r.Customer, r.Lineage, grant.ID, r.Application, r.Session, strings.Join(r.Scopes, " "), r.Context, offline, p.Epoch,
-		now, idle, until)
+		now, idle, until, r.Organization)
 	if err != nil {
 		return "", err
 	}

@@ -28,6 +28,11 @@ type Presented struct {
 	// Idle and Absolute are the present lifetimes. A longer one that was given
 	// before is cut, a shorter one is not made longer but by use.
 	Idle, Absolute time.Duration
+	// Belongs tells whether the customer is still in the organization that the
+	// lineage's tokens are for, "" for none. It is asked before anything is
+	// written; false refuses the token and leaves it as it is. Without it a
+	// lineage that is for an organization is refused.
+	Belongs func(ctx context.Context, customer id.Customer, organization id.Organization) (bool, error)
 }
 
 // Refreshed is what came of a refresh token.
@@ -35,12 +40,13 @@ type Refreshed struct {
 	Outcome Outcome // Rotated, Repeated, Reused, Refused or Exceeded
 	// All that follows is there for Rotated and Repeated only.
 	Ref
-	Grant      id.Grant
-	Scopes     []string // all that the lineage is good for now; not narrowed to those requested
-	Offline    bool
-	Context    string
-	Generation int64
-	Refresh    string // the successor
+	Grant        id.Grant
+	Scopes       []string // all that the lineage is good for now; not narrowed to those requested
+	Offline      bool
+	Context      string
+	Organization id.Organization // that the tokens are for, "" for none
+	Generation   int64
+	Refresh      string // the successor
 }
 
 // Rotate advances a lineage by one generation and returns its new refresh
@@ -104,6 +110,15 @@ func (g *Grants) Rotate(ctx context.Context, t *tenant.Tenant, presented Present
 	}
 	if !containsAll(l.scopes, presented.Requested) {
 		return Refreshed{Outcome: Exceeded}, nil
+	}
+	belongs := l.organization == ""
+	if presented.Belongs != nil {
+		if belongs, err = presented.Belongs(ctx, token.Customer, l.organization); err != nil {
+			return Refreshed{}, fmt.Errorf("read the membership: %w", err)
+		}
+	}
+	if !belongs {
+		return refused, nil
 	}
 	if outcome == Repeated {
 		return g.refreshed(ctx, t, presented, token, l, Repeated)
@@ -196,7 +211,7 @@ func (g *Grants) refreshed(ctx context.Context, t *tenant.Tenant, presented Pres
 		return Refreshed{}, err
 	}
 	return Refreshed{Outcome: outcome, Ref: token.Ref, Grant: l.grant, Scopes: intersect(l.scopes, presented.Allowed),
-		Offline: l.offline, Context: l.context, Generation: successor.generation, Refresh: sealed}, nil
+		Offline: l.offline, Context: l.context, Organization: l.organization, Generation: successor.generation, Refresh: sealed}, nil
 }
 
 // RevokeRefresh ends the lineage of an application's refresh token, of

@@ -15,7 +15,8 @@ func TestOriginalsPassAsCustomTexts(t *testing.T) {
 			if err := b.CheckCustom(lang, key, original); err != nil {
 				t.Errorf("%s %s: %v", lang, key, err)
 			}
-			args := Args{"App": "Shop", "Brand": "Olive", "Address": "a", "Date": "d", "ID": "i", "Wait": "w", "Title": "t", "Browser": "b", "System": "s", "Device": "e"}
+			args := Args{"App": "Shop", "Brand": "Olive", "Address": "a", "Date": "d", "ID": "i", "Wait": "w", "Title": "t", "Browser": "b", "System": "s", "Device": "e", "Value": "v",
+				"Organization": "o", "Inviter": "n", "Clock": "c"}
 			if _, single := original[""]; !single {
 				args["Count"] = 3
 			}

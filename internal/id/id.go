@@ -37,6 +37,9 @@ type (
 	Run         string // one run of a journey
 	Request     string // one HTTP request
 	Fault       string // one server error, shown to whoever met it
+
+	Organization string // a company or group of customers within a tenant
+	Invitation   string // one invitation to an organization
 )
 
 // SystemTenant is the built-in tenant whose customers are the operators.
@@ -68,6 +71,9 @@ func (Message) Prefix() string     { return "msg" }
 func (Run) Prefix() string         { return "run" }
 func (Request) Prefix() string     { return "req" }
 func (Fault) Prefix() string       { return "err" }
+
+func (Organization) Prefix() string { return "org" }
+func (Invitation) Prefix() string   { return "inv" }
 
 const (
 	alphabet   = "0123456789abcdefghjkmnpqrstvwxyz" // Crockford base32, lower-case

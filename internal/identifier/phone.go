@@ -76,3 +76,29 @@ func phoneLike(text string) bool {
 	}
 	return digits >= 7 || digits > 0 && strings.ContainsAny(text, "+＋")
 }
+
+// Country is where a phone number in E.164 is from, as an ISO 3166-1 code, ""
+// where that is nowhere in particular.
+func Country(e164 string) string {
+	number, err := phonenumbers.Parse(e164, "")
+	if err != nil {
+		return ""
+	}
+	country := phonenumbers.GetRegionCodeForNumber(number)
+	if len(country) != 2 || country == "ZZ" {
+		return ""
+	}
+	return country
+}
+
+// TakesTexts tells whether a phone number in E.164 is of a kind that takes text
+// messages and costs no more than others: a mobile phone's, where that can be
+// told.
+func TakesTexts(e164 string) bool {
+	number, err := phonenumbers.Parse(e164, "")
+	if err != nil {
+		return false
+	}
+	kind := phonenumbers.GetNumberType(number)
+	return kind == phonenumbers.MOBILE || kind == phonenumbers.FIXED_LINE_OR_MOBILE
+}

@@ -20,10 +20,13 @@ var defaults embed.FS
 
 // definition is one journey as it is written.
 type definition struct {
-	Journey string           `yaml:"journey"`
-	Version int              `yaml:"version"`
-	Start   string           `yaml:"start"`
-	Steps   []stepDefinition `yaml:"steps"`
+	Journey string `yaml:"journey"`
+	Version int    `yaml:"version"`
+	Start   string `yaml:"start"`
+	// SignedIn says that the journey is for who is signed in: it begins and goes
+	// on in his session alone.
+	SignedIn bool             `yaml:"signed_in"`
+	Steps    []stepDefinition `yaml:"steps"`
 }
 
 type stepDefinition struct {
@@ -41,10 +44,11 @@ type Set struct {
 }
 
 type compiled struct {
-	text  []byte // as it is written
-	hash  string // of its definition and of all that it can lead to
-	start string
-	steps map[string]*compiledStep
+	text     []byte // as it is written
+	hash     string // of its definition and of all that it can lead to
+	start    string
+	signedIn bool
+	steps    map[string]*compiledStep
 }
 
 type compiledStep struct {
@@ -142,7 +146,7 @@ func (set *Set) add(text []byte, kinds map[string]Step, environment *expr.Enviro
 	if set.journeys[d.Journey] != nil {
 		return fmt.Errorf("there are two journeys %q", d.Journey)
 	}
-	c := &compiled{text: text, start: d.Start, steps: map[string]*compiledStep{}}
+	c := &compiled{text: text, start: d.Start, signedIn: d.SignedIn, steps: map[string]*compiledStep{}}
 	var faults []error
 	for _, sd := range d.Steps {
 		step, known := kinds[sd.Uses]

@@ -86,6 +86,9 @@ func New(o Options) (*Engine, error) {
 // NewWith returns an engine with a set of journeys.
 func NewWith(o Options, set *Set) *Engine { return &Engine{Options: o, set: set} }
 
+// inSession are the journeys that go on with whoever is signed in.
+var inSession = []string{"consent", "join", "organization"}
+
 // Begin opens a journey and returns its first page. It writes nothing.
 func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*View, error) {
 	journey := e.set.journeys[start.Journey]
@@ -108,15 +111,22 @@ func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*Vie
 		Hint:    start.LoginHint,
 		Link:    start.Link,
 		Minted:  id.New[id.Customer](run.Now, e.Random),
+
+		Organization: start.Organization,
 	}
 	if start.Application != nil {
 		run.State.Application = start.Application.ID
 	}
+	run.State.Target = start.Target
 	name, step := start.Journey, journey.start
-	if signedIn := start.Client.Session; signedIn != nil {
+	if journey.signedIn {
+		if err := e.beginSignedIn(ctx, run); err != nil {
+			return nil, err
+		}
+	} else if signedIn := start.Client.Session; signedIn != nil {
 		run.State.Session = signedIn.ID
 		switch {
-		case start.Journey == "consent":
+		case slices.Contains(inSession, start.Journey):
 			run.State.Customer, run.State.Epoch = signedIn.Customer, signedIn.Epoch
 		case start.Again && start.Journey == "sign-in":
 			// He is to prove himself again: do not ask who he is, and offer what he
@@ -134,6 +144,23 @@ func (e *Engine) Begin(ctx context.Context, t *tenant.Tenant, start Start) (*Vie
 		return nil, err
 	}
 	return e.show(ctx, run, nil, nil, false)
+}
+
+// beginSignedIn readies the state of a journey for who is signed in: it is about
+// him, and worth what his security epoch is now.
+func (e *Engine) beginSignedIn(ctx context.Context, run *Run) error {
+	now := run.Client.Session
+	if now == nil {
+		return ErrSignedOut
+	}
+	s := run.State
+	if err := e.Subjects.Subject(ctx, run, now.Customer); err != nil {
+		return err
+	}
+	s.Session, s.Customer, s.Epoch = now.ID, now.Customer, now.Epoch
+	var err error
+	run.Device, err = e.deviceOf(ctx, run)
+	return err
 }
 
 // Answer takes what came back with a sealed state. It returns the next page to
@@ -162,6 +189,9 @@ func (e *Engine) Answer(ctx context.Context, t *tenant.Tenant, sealed string, va
 	step := e.set.find(run.State.Journey, run.State.Step)
 	if step == nil {
 		return nil, nil, ErrExpired
+	}
+	if e.set.journeys[run.State.Journey].signedIn && !InSession(run) {
+		return nil, nil, ErrCrossed // signed out, or another session's
 	}
 	if run.State.Application != "" {
 		run.Application, err = e.Applications.Get(ctx, t.ID, run.State.Application)
@@ -268,7 +298,7 @@ func (e *Engine) follow(ctx context.Context, run *Run, from *compiledStep, resul
 			return nil, nil, err
 		}
 		if finished != nil {
-			finished.Return, finished.Application = run.State.Return, run.State.Application
+			finished.Return, finished.Application, finished.Organization = run.State.Return, run.State.Application, run.State.Organization
 			return nil, finished, nil
 		}
 		for _, proof := range run.State.Proofs { // what was right, and lets nobody in
@@ -385,6 +415,24 @@ func (e *Engine) draw(ctx context.Context, run *Run, guard Guard) ([]drawn, *Lim
 		}
 		run.Void = run.Void || take.verdict.Void
 		taken = append(taken, take)
+	}
+	if guard.Address != "" {
+		verdict, err := e.Budgets.Take(ctx, run.Tenant.ID, guard.Sends, budget.Stranger([]byte(guard.Address)), LimitOf(run.Tenant, guard.Sends))
+		if err != nil {
+			return nil, nil, fmt.Errorf("draw on the budget: %w", err)
+		}
+		if !verdict.Allowed {
+			return nil, &Limited{What: guard.Sends, Until: verdict.Until}, e.refund(ctx, run, taken)
+		}
+	}
+	if guard.Text != "" {
+		limited, err := e.drawText(ctx, run, guard.Text)
+		if err == nil && limited != nil {
+			err = e.refund(ctx, run, taken)
+		}
+		if err != nil || limited != nil {
+			return nil, limited, err
+		}
 	}
 	return taken, nil, nil
 }

@@ -18,6 +18,18 @@ type Facts interface {
 	// TermsDue tells whether the tenant has terms that the customer has not
 	// agreed to.
 	TermsDue(ctx context.Context, run *Run) (bool, error)
+	// HasPassword tells whether the customer has a password.
+	HasPassword(ctx context.Context, run *Run) (bool, error)
+	// Offered tells what the link of an invitation, which brought the customer,
+	// is good for.
+	Offered(ctx context.Context, run *Run) (Offered, error)
+}
+
+// Offered is what the link of an invitation is good for. Without a link, or with
+// one that is good no more, it is nothing.
+type Offered struct {
+	Mine  bool // it was sent to an address that whoever is signed in has proved
+	Opens bool // it was sent to the address that was named, which may have an account opened for it
 }
 
 // condition is a compiled "when".
@@ -28,11 +40,15 @@ var variables = []expr.Variable{
 	{Name: "tenant.sign_up.enabled", Type: expr.Bool},
 	{Name: "tenant.password_required", Type: expr.Bool},
 	{Name: "terms.due", Type: expr.Bool},
+	{Name: "membership.mine", Type: expr.Bool},     // see Offered
+	{Name: "membership.opens", Type: expr.Bool},    // see Offered
 	{Name: "customer.known", Type: expr.Bool},      // whether the identifier found somebody
 	{Name: "customer.missing", Type: expr.Strings}, // profile properties that are asked for and not told
 	{Name: "application.id", Type: expr.String},    // "" for the tenant's own pages
 	{Name: "application.first_party", Type: expr.Bool},
+	{Name: "customer.has_password", Type: expr.Bool},
 	{Name: "client.known_device", Type: expr.Bool},
+	{Name: "client.stale", Type: expr.Bool}, // whether who is signed in has not proved himself in the last minutes
 	{Name: "client.language", Type: expr.String},
 	{Name: "proofs", Type: expr.Strings}, // methods (amr)
 }
@@ -51,7 +67,8 @@ func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, err
 		of = nobody(run)
 	}
 	var missing []string
-	var due bool
+	var due, password bool
+	var offered Offered
 	var err error
 	if c.program.Names("customer.missing") {
 		if missing, err = facts.Missing(ctx, of); err != nil {
@@ -60,6 +77,16 @@ func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, err
 	}
 	if c.program.Names("terms.due") {
 		if due, err = facts.TermsDue(ctx, of); err != nil {
+			return false, err
+		}
+	}
+	if c.program.Names("customer.has_password") {
+		if password, err = facts.HasPassword(ctx, of); err != nil {
+			return false, err
+		}
+	}
+	if c.program.Names("membership.mine") || c.program.Names("membership.opens") {
+		if offered, err = facts.Offered(ctx, of); err != nil {
 			return false, err
 		}
 	}
@@ -75,11 +102,15 @@ func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, err
 		"tenant.sign_up.enabled":   run.Tenant.Settings.SignUp.Enabled,
 		"tenant.password_required": run.Tenant.Settings.SignUp.PasswordRequired,
 		"terms.due":                due,
+		"membership.mine":          offered.Mine,
+		"membership.opens":         offered.Opens,
 		"customer.known":           run.State.Customer != "",
 		"customer.missing":         missing,
 		"application.id":           application,
 		"application.first_party":  firstParty,
+		"customer.has_password":    password,
 		"client.known_device":      run.Device != "",
+		"client.stale":             !Fresh(run, FreshFor),
 		"client.language":          run.Client.Language,
 		"proofs":                   methods,
 	})
@@ -92,8 +123,7 @@ func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, err
 // proved tells whether a run may ask for what is stored of its customer: after
 // a proof, or in that customer's own session.
 func proved(run *Run) bool {
-	signedIn := run.Client.Session
-	return len(run.State.Proofs) > 0 || (signedIn != nil && run.State.Session == signedIn.ID && run.State.Customer == signedIn.Customer)
+	return len(run.State.Proofs) > 0 || InSession(run)
 }
 
 // nobody is a run that has found no customer.

@@ -47,14 +47,18 @@ type Return struct {
 
 // Start asks for a journey to begin.
 type Start struct {
-	Journey     string // "sign-in", "sign-up", "recovery", "not-me", "consent"
+	Journey     string // "sign-in", "sign-up", "recovery", "not-me", "consent", "join", "organization", or one for who is signed in: "change-password" …
 	Return      Return
 	Application *application.Application // who asks, nil for the tenant's own pages
 	Scopes      []string                 // what the application asks for
 	LoginHint   string                   // an identifier to offer
-	Link        string                   // that a message brought the customer by: not-me
-	Again       bool                     // the customer of Client.Session is to prove himself again
-	Client      Client
+	Link        string                   // that a message brought the customer by: not-me, join
+	Target      id.Identifier            // the address that it is about: change-address, remove-address
+	// Organization is which the application is to get the customer's membership
+	// of, where that is settled: consent.
+	Organization id.Organization
+	Again        bool // the customer of Client.Session is to prove himself again
+	Client       Client
 }
 
 // View is what a surface shows: one step's prompt, with the state that goes
@@ -103,7 +107,7 @@ func (a Answer) Value(field string) string { return a.Values.Get(field) }
 
 // Finished is a journey's end.
 type Finished struct {
-	Outcome     string // "authenticated", "consented", "denied", "disowned"
+	Outcome     string // "authenticated", "consented", "denied", "disowned", "password-changed", "address-added", "address-removed", "account-closed", "joined", "declined", "organization"
 	Customer    id.Customer
 	Session     *session.Session // the session begun or renewed, nil when none was
 	SessionKey  string           // the session cookie's new value, "" to leave it
@@ -112,6 +116,11 @@ type Finished struct {
 	Created     bool             // whether an account was made
 	Recovered   bool             // whether a new password was set by recovery
 	Hint        string           // the address that a recovery goes on with
+	KeptUntil   time.Time        // until when a closed account can be kept
+	EndedOthers bool             // whether every other session was ended
+	Replaced    bool             // whether an address took the place of another
 	Return      Return
 	Application id.Application
+	// Organization is the one that was settled, joined or declined, "" for none.
+	Organization id.Organization
 }

@@ -381,11 +381,16 @@ func TestParallelCollect(t *testing.T) {
 
 func TestJourneysThatAreNone(t *testing.T) {
 	w := journeytest.New(t, sqldb.SQLite)
-	if got := w.Engine.Journeys(); !slices.Equal(got, []string{"consent", "invitation", "not-me", "recovery", "sign-in", "sign-up"}) {
+	if got := w.Engine.Journeys(); !slices.Equal(got, []string{"change-address", "change-password", "close-account", "consent", "invitation", "join", "not-me", "organization", "recovery", "remove-address", "sign-in", "sign-up"}) {
 		t.Errorf("journeys %v", got)
 	}
 	if _, err := w.Engine.Begin(t.Context(), w.Tenant, journey.Start{Journey: "forgotten", Client: w.Browser().Client(t)}); err == nil {
 		t.Error("a journey that is none is begun")
+	}
+	for _, name := range []string{"change-address", "change-password", "close-account", "remove-address"} {
+		if _, err := w.Engine.Begin(t.Context(), w.Tenant, journey.Start{Journey: name, Client: w.Browser().Client(t)}); !errors.Is(err, journey.ErrSignedOut) {
+			t.Errorf("%s begins for nobody: %v", name, err)
+		}
 	}
 	if _, err := w.Engine.Begin(t.Context(), w.Tenant, journey.Start{Journey: "consent", Application: w.Ana, Client: w.Browser().Client(t)}); err == nil {
 		t.Error("nobody is asked for consent")

@@ -29,6 +29,8 @@ var (
 	// ErrClosed says that the tenant is suspended: nobody is let in, nothing is
 	// sent and nothing is tried.
 	ErrClosed = errors.New("the tenant is suspended")
+	// ErrSignedOut says that a journey is for who is signed in, and nobody is.
+	ErrSignedOut = errors.New("the journey is for a customer who is signed in")
 )
 
 const (
@@ -69,6 +71,8 @@ type State struct {
 	Challenge    id.Challenge   `json:"challenge,omitempty"`     // the code that was last sent
 	Handle       []byte         `json:"handle,omitempty"`        // the look-up hash that it is kept under, which may not be today's
 	Strong       bool           `json:"strong,omitempty"`        // whether that is a long one
+	ByMail       bool           `json:"by_mail,omitempty"`       // whether codes for a phone number's account are asked for by mail
+	Texted       bool           `json:"texted,omitempty"`        // whether the code that was last sent went to the number by text message
 	SentEpoch    int64          `json:"sent_epoch,omitempty"`    // the customer's security epoch when it was sent: it dies when that rises
 	PasswordHash string         `json:"password_hash,omitempty"` // of an account to be made
 	Profile      map[string]any `json:"profile,omitempty"`       // what was collected
@@ -77,9 +81,17 @@ type State struct {
 	Stay         bool           `json:"stay,omitempty"`
 	// Joins is the status of a customer who is to be active from the finish on:
 	// invited or dormant, or closed once he has said that he keeps the account.
-	Joins string `json:"joins,omitempty"`
-	Link         string         `json:"link,omitempty"`    // that a message brought the customer by
-	Session      id.Session     `json:"session,omitempty"` // the session that the journey works in: consent
+	Joins   string     `json:"joins,omitempty"`
+	Link    string     `json:"link,omitempty"`    // that a message brought the customer by
+	Session id.Session `json:"session,omitempty"` // the session that the journey works in: consent, and all that are for who is signed in
+
+	Target    id.Identifier `json:"target,omitempty"`     // the address that the journey is about: the one that is changed or removed
+	Address   *NewAddress   `json:"address,omitempty"`    // the address that is to be the customer's
+	EndOthers bool          `json:"end_others,omitempty"` // whether to sign out everywhere else
+
+	// Organization is the one that the application gets the customer's
+	// membership of.
+	Organization id.Organization `json:"organization,omitempty"`
 }
 
 // Proof is one thing that the customer has proved.
@@ -91,6 +103,16 @@ type Proof struct {
 	Purpose   string       `json:"purpose,omitempty"`  // what the challenge was for, where that is not signing in: a proof is good for that alone
 	Verified  bool         `json:"verified,omitempty"` // whether the subject was proved to be the customer's address
 	At        int64        `json:"at"`                 // Unix seconds
+}
+
+// NewAddress is an address that a customer who is signed in says is his. It
+// counts for nothing before the finish.
+type NewAddress struct {
+	identifier.Normalised
+	Challenge id.Challenge `json:"challenge,omitempty"` // the code that was last sent to it
+	Handle    []byte       `json:"handle,omitempty"`    // the look-up hash that it is kept under
+	Strong    bool         `json:"strong,omitempty"`    // whether that is a long one
+	Proved    bool         `json:"proved,omitempty"`    // the code came back
 }
 
 // seal writes a state, padded so that its length tells little, and nothing of

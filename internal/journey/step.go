@@ -53,10 +53,15 @@ type Finishing interface {
 type Guard struct {
 	Tests  string // "password" or "code"
 	Sends  string // "send"
+	Text   string // the phone number that a text message goes to, in E.164, where it is one
 	Hashes string // "hash": a password that is chosen, where none is tested
 	// Strong says that what is tested has 64 bits or more, so that only the
 	// hour's limit holds for it (NIST SP 800-63B-4, section 3.1.3.2).
 	Strong bool
+	// Address is the keyed hash of an address that is written to and is not
+	// known to be the customer's: what is sent is drawn from its budget too, so
+	// that no number of accounts writes to it more often than a stranger may.
+	Address string
 }
 
 // Result is what came of an answer: an outcome, or the same step again with

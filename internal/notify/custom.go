@@ -18,18 +18,22 @@ import (
 
 // mayMention are the facts that a message's texts may mention.
 var mayMention = map[Template][]string{
-	Code:            {"Application", "Brand", "Code", "Minutes"},
-	Recovery:        {"Application", "Brand", "Code", "Minutes"},
-	Welcome:         {"Application", "Brand"},
-	PasswordChanged: {"Brand"},
-	Disowned:        {"Brand"},
-	NewSignIn:       {"Application", "Brand"},
-	Invitation:      {"Brand"},
-	Locked:          {"Brand"},
-	Closed:          {"Brand"},
-	Reopened:        {"Brand"},
-	Dormancy:        {"Brand"},
-	Erasure:         {"Brand"},
+	Code:             {"Application", "Brand", "Code", "Minutes"},
+	Recovery:         {"Application", "Brand", "Code", "Minutes"},
+	Welcome:          {"Application", "Brand"},
+	PasswordChanged:  {"Brand"},
+	AddressAdded:     {"Brand"},
+	AddressChanged:   {"Brand"},
+	AddressRemoved:   {"Brand"},
+	Disowned:         {"Brand"},
+	NewSignIn:        {"Application", "Brand"},
+	Invitation:       {"Brand"},
+	Locked:           {"Brand"},
+	Closed:           {"Brand"},
+	Reopened:         {"Brand"},
+	Dormancy:         {"Brand"},
+	Erasure:          {"Brand"},
+	JoinOrganization: {"Brand", "Inviter", "Organization"},
 }
 
 // How long a brand's texts are at most, in characters.
@@ -37,6 +41,7 @@ const (
 	longestSubject = 120
 	longestButton  = 40
 	longestIntro   = 600
+	longestSMS     = 300
 )
 
 // codeWithin is within how many characters of the subject the code stands, so
@@ -65,6 +70,39 @@ func (w *Words) CheckBrand(m brand.Mail) error {
 			}
 			for part, err := range checkTexts(Template(kind), m.Texts[lang][kind]) {
 				fault("mail.texts.%s.%s.%s: %w", lang, kind, part, err)
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// CheckTexts tells what is wrong with who a brand's text messages come from and
+// with their words.
+func (w *Words) CheckTexts(s brand.SMS) error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if s.Sender != "" {
+		if err := CheckSender(s.Sender); err != nil {
+			fault("sms.sender: %w", err)
+		}
+	}
+	for _, lang := range slices.Sorted(maps.Keys(s.Texts)) {
+		if w.texts[lang] == nil {
+			fault("sms.texts.%s: the language is not spoken here; there are %s", lang, strings.Join(w.bundle.Languages(), ", "))
+			continue
+		}
+		for _, kind := range slices.Sorted(maps.Keys(s.Texts[lang])) {
+			if !slices.Contains(Templates(), Template(kind)) {
+				fault("sms.texts.%s: there is no message %q; there are %s", lang, kind, joinedTemplates())
+				continue
+			}
+			text := s.Texts[lang][kind]
+			err := checkText(Template(kind), "sms", text, longestSMS)
+			if err == nil && carriesCode(Template(kind)) && !strings.Contains(text, "{Code}") {
+				err = errors.New("it lacks {Code}")
+			}
+			if err != nil {
+				fault("sms.texts.%s.%s: %w", lang, kind, err)
 			}
 		}
 	}
@@ -141,7 +179,8 @@ func (p *page) take(m brand.MailText, f facts) {
 }
 
 func (f facts) fill(text string) (filled string, whole bool) {
-	values := map[string]string{"Application": f.Application, "Brand": f.Brand, "Code": f.Code, "Minutes": f.Minutes}
+	values := map[string]string{"Application": f.Application, "Brand": f.Brand, "Code": f.Code, "Minutes": f.Minutes,
+		"Inviter": f.Inviter, "Organization": f.Organization}
 	whole = true
 	filled = i18n.Fill(text, func(name string) (string, bool) {
 		whole = whole && values[name] != ""
@@ -155,5 +194,14 @@ func (w *Words) Preview(t Template, lang string, b Brand, at time.Time) (Mail, e
 	if !w.has(t) {
 		return Mail{}, fmt.Errorf("there is no message %q; there are %s", t, joinedTemplates())
 	}
-	return w.render(t, lang, b, Data{Code: "123456", ValidFor: 10 * time.Minute, Application: b.Name, Browser: "Firefox", System: "Windows", At: at, Until: at.AddDate(0, 0, 30)})
+	data := Data{Code: "123456", ValidFor: 10 * time.Minute, Application: b.Name, Browser: "Firefox", System: "Windows", At: at, Until: at.AddDate(0, 0, 30)}
+	if t == JoinOrganization {
+		data = previewOfInvitation(at)
+	}
+	return w.render(t, lang, b, data)
+}
+
+// previewOfInvitation are made-up facts of an invitation to an organization.
+func previewOfInvitation(at time.Time) Data {
+	return Data{Organization: "Example Ltd", Inviter: "Ana Lopes", Until: at.AddDate(0, 0, 7), Link: "https://example.com/join", At: at}
 }

@@ -100,6 +100,8 @@ func TestMessagesAreShown(t *testing.T) {
 			shows = "12:00 Uhr"
 		case Invitation, Dormancy, Erasure:
 			shows = "bis 22"
+		case JoinOrganization:
+			shows = "Example Ltd"
 		}
 		if m, err := words.Preview(template, "de", olive, noon); err != nil || m.Subject == "" || !strings.Contains(m.HTML, shows) {
 			t.Errorf("%s: %+v, %v", template, m, err)

@@ -25,6 +25,7 @@ func InboxMigrations() sqldb.MigrationSet {
 // Letter is a message as /dev/inbox.json shows it.
 type Letter struct {
 	ID      id.Message `json:"id"`
+	Kind    string     `json:"kind"` // "mail" or "sms"
 	Tenant  id.Tenant  `json:"tenant"`
 	To      string     `json:"to"`
 	From    string     `json:"from"`
@@ -40,6 +41,8 @@ type Letter struct {
 // Inbox is the transport of `cardea dev`: it keeps the last 500 messages of the
 // installation, all tenants together, for a person or a script to read. It is
 // never part of a server in production.
+//
+// It is the transport of text messages too.
 type Inbox struct{ db *sqldb.DB }
 
 // NewInbox makes the inbox. InboxMigrations must have been applied.
@@ -48,21 +51,30 @@ func NewInbox(db *sqldb.DB) *Inbox { return &Inbox{db: db} }
 const inboxKeeps = 500
 
 const (
-	sqlReceive = `INSERT INTO dev_inbox (tenant, id, to_address, from_address, from_name, subject, body_text, body_html, code, sent_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (tenant, id) DO NOTHING`
+	sqlReceive = `INSERT INTO dev_inbox (tenant, id, kind, to_address, from_address, from_name, subject, body_text, body_html, code, sent_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (tenant, id) DO NOTHING`
 
 	sqlForgetOld = `DELETE FROM dev_inbox WHERE id <= (SELECT id FROM dev_inbox ORDER BY id DESC LIMIT 1 OFFSET $1)`
 
-	sqlLetters = `SELECT tenant, id, to_address, from_address, from_name, subject, body_text, body_html, code, sent_at FROM dev_inbox
+	sqlLetters = `SELECT tenant, id, kind, to_address, from_address, from_name, subject, body_text, body_html, code, sent_at FROM dev_inbox
 WHERE ($1 = '' OR to_address = $1) AND ($2 = '' OR id < $2) ORDER BY id DESC LIMIT $3`
 
-	sqlLetter = `SELECT tenant, id, to_address, from_address, from_name, subject, body_text, body_html, code, sent_at FROM dev_inbox WHERE id = $1`
+	sqlLetter = `SELECT tenant, id, kind, to_address, from_address, from_name, subject, body_text, body_html, code, sent_at FROM dev_inbox WHERE id = $1`
 )
 
 // Send keeps the message. The same message sent twice is kept once.
 func (i *Inbox) Send(ctx context.Context, m Mail) error {
 	return i.db.Write(ctx, func(tx *sqldb.Tx) error {
-		tx.Queue(sqlReceive, m.Tenant, m.ID, m.To, m.From, m.FromName, m.Subject, m.Text, m.HTML, m.Code, m.At)
+		tx.Queue(sqlReceive, m.Tenant, m.ID, "mail", m.To, m.From, m.FromName, m.Subject, m.Text, m.HTML, m.Code, m.At)
+		tx.Queue(sqlForgetOld, inboxKeeps)
+		return nil
+	})
+}
+
+// SendText keeps a text message.
+func (i *Inbox) SendText(ctx context.Context, t Text) error {
+	return i.db.Write(ctx, func(tx *sqldb.Tx) error {
+		tx.Queue(sqlReceive, t.Tenant, t.ID, "sms", t.To, t.From, t.From, "", t.Text, "", t.Code, t.At)
 		tx.Queue(sqlForgetOld, inboxKeeps)
 		return nil
 	})
@@ -99,7 +111,7 @@ func (i *Inbox) Get(ctx context.Context, message id.Message) (l Letter, found bo
 }
 
 func (l *Letter) scan(row sqldb.Scanner) error {
-	if err := row.Scan(&l.Tenant, &l.ID, &l.To, &l.From, &l.Name, &l.Subject, &l.Text, &l.HTML, &l.Code, &l.At); err != nil {
+	if err := row.Scan(&l.Tenant, &l.ID, &l.Kind, &l.To, &l.From, &l.Name, &l.Subject, &l.Text, &l.HTML, &l.Code, &l.At); err != nil {
 		return err
 	}
 	l.Links = links(l.Text)

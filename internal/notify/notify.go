@@ -3,8 +3,9 @@
 //
 // A message is put into the outbox in the transaction of the change that it
 // tells of (Outbox.Enqueue), sealed. Workers on every node (Outbox.Run) take
-// messages under leases, put them into words and hand them to a Transport: SMTP
-// or the inbox of `cardea dev`. Delivery is at least once: a node that dies
+// messages under leases, put them into words and hand them to a Transport, or to
+// a TextTransport where they go to a phone: SMTP, a provider's HTTP API, or the
+// inbox of `cardea dev`. Delivery is at least once: a node that dies
 // between sending and noting it has the message sent again, under the same
 // Message-ID. A message past its expiry is never sent.
 //
@@ -35,6 +36,9 @@ const (
 	Welcome         Template = "welcome"          // an account was opened
 	PasswordChanged Template = "password_changed" // the password was set or changed
 	Disowned        Template = "disowned"         // everybody was signed out, since the customer said that it wasn't him
+	AddressAdded    Template = "address_added"    // another address was added to the account
+	AddressChanged  Template = "address_changed"  // another address took the place of one
+	AddressRemoved  Template = "address_removed"  // an address was taken from the account
 	NewSignIn       Template = "new_sign_in"      // somebody signed in on a new device
 	Invitation      Template = "invitation"       // an account waits for whoever has the address
 	Locked          Template = "locked"           // nobody can sign in, until a time or until it is lifted
@@ -42,12 +46,14 @@ const (
 	Reopened        Template = "reopened"         // a closed or dormant account is in use again
 	Dormancy        Template = "dormancy"         // the account is about to fall dormant
 	Erasure         Template = "erasure"          // a dormant account is about to be erased
+
+	JoinOrganization Template = "join_organization" // somebody may join an organization
 )
 
 // Templates lists all kinds.
 func Templates() []Template {
-	return []Template{Code, Recovery, Welcome, PasswordChanged, Disowned, NewSignIn,
-		Invitation, Locked, Closed, Reopened, Dormancy, Erasure}
+	return []Template{Code, Recovery, Welcome, PasswordChanged, AddressAdded, AddressChanged, AddressRemoved, Disowned, NewSignIn,
+		Invitation, Locked, Closed, Reopened, Dormancy, Erasure, JoinOrganization}
 }
 
 // Data is what varies in a message. All of it is shown as plain text; nothing
@@ -60,9 +66,13 @@ type Data struct {
 	System      string        `json:"system,omitempty"`      // "Windows"
 	Network     string        `json:"network,omitempty"`     // the IP address that it was done from
 	Holder      Holder        `json:"holder,omitempty"`      // of a code to set a new password with
+	Address     string        `json:"address,omitempty"`     // that a notice is about
 	Link        string        `json:"link,omitempty"`        // of the button, in place of the account's
 	Until       time.Time     `json:"until,omitzero"`        // when it ends, or what it tells of happens
 	At          time.Time     `json:"at,omitzero"`           // when it happened; the zero time means when it was enqueued
+
+	Organization string `json:"organization,omitempty"` // its name: what the message invites to
+	Inviter      string `json:"inviter,omitempty"`      // who invites; "" names nobody
 }
 
 // Holder is who has the address that a code goes to, where that is to be said.
@@ -85,6 +95,10 @@ type Brand struct {
 	// Texts are the brand's own words, by language and kind of message. They
 	// were checked by Words.CheckBrand.
 	Texts map[string]map[string]brand.MailText
+	// Sender is who text messages come from, and SMS the brand's own words in
+	// them, by language and kind of message.
+	Sender string
+	SMS    map[string]map[string]string
 }
 
 // Brands finds a brand. An error has the message tried again later.
@@ -153,8 +167,11 @@ func letterOrDigit(r rune) bool {
 	return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r)
 }
 
-// check tells whether the brand is fit to send for.
-func (b Brand) check() error {
+// check tells whether the brand is fit to send for by a channel.
+func (b Brand) check(by Channel) error {
+	if by == ByText {
+		return CheckSender(b.Sender)
+	}
 	if err := CheckAddress(b.From); err != nil {
 		return fmt.Errorf("the sender of brand %q: %w", b.Name, err)
 	}

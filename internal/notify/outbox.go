@@ -38,7 +38,9 @@ type Message struct {
 	// Handle is the keyed hash that the address is looked up by. It keeps the
 	// message beside its challenge.
 	Handle []byte
-	To     string // one bare address
+	To     string // one bare address, or a phone number in E.164
+	// By is how it travels.
+	By Channel
 	// Discard makes the message the same row as any other and has it sent to
 	// nobody: To is empty. It is for what must cost the same whether or not
 	// there is somebody to write to.
@@ -61,6 +63,7 @@ type Options struct {
 	Ring      *keyring.Ring
 	Brands    Brands
 	Transport Transport
+	Texts     TextTransport // nil gives text messages up
 	Words     *Words
 	Random    io.Reader // safe for concurrent use
 	Logger    *slog.Logger
@@ -111,9 +114,10 @@ func New(o Options) (*Outbox, error) {
 
 // content is what is sealed of a message.
 type content struct {
-	To   string `json:"to"` // "" for a message to be discarded
-	Lang string `json:"lang"`
-	Data Data   `json:"data"`
+	To   string  `json:"to"` // "" for a message to be discarded
+	By   Channel `json:"by,omitempty"`
+	Lang string  `json:"lang"`
+	Data Data    `json:"data"`
 }
 
 const outboxTable, sealedColumn = "notify_outbox", "sealed"
@@ -122,11 +126,15 @@ const sqlEnqueue = `INSERT INTO notify_outbox (tenant, handle, id, dedup, custom
 VALUES ($1, $2, $3, $4, $5, $6, $7, 'waiting', $8, '', 0, $9, $8, 0, '', $10) ON CONFLICT (tenant, handle, dedup) DO NOTHING`
 
 // Enqueue puts a message into the outbox in the transaction of what it tells
-// of. It fails with ErrAddress for anything but one address.
+// of. It fails with ErrAddress or ErrPhone for anything but one address.
+//
+// Nothing here asks what the customer prefers, or what hour it is where he is:
+// every message of this package is a code that somebody waits for or a notice
+// that protects an account, and leaves whatever was said about news and offers.
 func (o *Outbox) Enqueue(tx *sqldb.Tx, m Message) error {
 	if m.Discard {
 		m.To = ""
-	} else if err := CheckAddress(m.To); err != nil {
+	} else if err := m.By.check(m.To); err != nil {
 		return err
 	}
 	if m.Tenant == "" || m.Key == nil || len(m.Handle) == 0 || !o.o.Words.has(m.Template) {
@@ -139,7 +147,7 @@ func (o *Outbox) Enqueue(tx *sqldb.Tx, m Message) error {
 	if m.Data.At.IsZero() {
 		m.Data.At = now
 	}
-	plain, err := json.Marshal(content{m.To, m.Lang, m.Data})
+	plain, err := json.Marshal(content{m.To, m.By, m.Lang, m.Data})
 	if err != nil {
 		return fmt.Errorf("notify: writing a message: %w", err)
 	}

@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"strings"
 	"text/template"
-	"time"
 	"unicode"
 
 	"github.com/cardea-id/cardea/internal/i18n"
@@ -27,8 +26,9 @@ type Words struct {
 	layout *htmltemplate.Template
 }
 
-// parts are the sentences of each message. The action is the label of the link
-// to the account.
+// parts are the sentences of each message as mail. The action is the label of
+// the link to the account. As a text message
+// it has one part, "sms", or says its subject alone.
 var parts = [...]string{"subject", "heading", "lead", "details", "not_you", "action"}
 
 // NewWords reads the embedded texts. Each language of the bundle must have all
@@ -72,7 +72,9 @@ type facts struct {
 	Plural                              string // CLDR's category of Minutes
 	Network                             string
 	Holder                              Holder
+	Address                             string
 	Link                                bool // there is a link of the message's own
+	Organization, Inviter               string
 }
 
 // page is what the layout shows.
@@ -83,17 +85,7 @@ type page struct {
 
 func (w *Words) render(t Template, lang string, brand Brand, d Data) (Mail, error) {
 	words := w.bundle.Localizer(w.bundle.Match(lang, "", ""))
-	f := facts{
-		Brand: plain(brand.Name, 60), Application: plain(d.Application, 60), Browser: modest(d.Browser), System: modest(d.System),
-		Code: spaced(d.Code, words.Dir() == "rtl"), Date: words.Date(d.At.UTC()), Clock: words.Clock(d.At.UTC()),
-		Network: address(d.Network), Holder: d.Holder, Link: d.Link != "",
-	}
-	if !d.Until.IsZero() {
-		f.Until, f.UntilClock = words.Date(d.Until.UTC()), words.Clock(d.Until.UTC())
-	}
-	if minutes := int((d.ValidFor + time.Minute - 1) / time.Minute); minutes > 0 {
-		f.Minutes, f.Plural = words.Number(minutes), i18n.Plural(words.Lang(), minutes)
-	}
+	f := factsOf(words, brand, d)
 	p := page{Lang: words.Lang(), Dir: words.Dir(), Brand: f.Brand, Code: f.Code, Accent: color(brand.Accent, "#1f6f54"), OnAccent: color(brand.OnAccent, "#ffffff")}
 	for i, into := range []*string{&p.Subject, &p.Heading, &p.Lead, &p.Details, &p.NotYou, &p.Action} {
 		var text strings.Builder

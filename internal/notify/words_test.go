@@ -17,10 +17,14 @@ func TestWords(t *testing.T) {
 	words := newWords(t)
 	for _, template := range Templates() {
 		for _, lang := range []string{"en", "de", "ar"} {
-			m, err := words.render(template, lang, olive, Data{
-				Code: "123456", ValidFor: 10 * time.Minute, Application: "Olive & Thyme Shop", Browser: "Chrome", System: "Windows", Network: "192.0.2.7", At: noon,
+			data := Data{
+				Code: "123456", ValidFor: 10 * time.Minute, Application: "Olive & Thyme Shop", Browser: "Chrome", System: "Windows", Network: "192.0.2.7", Address: "new@example.com", At: noon,
 				Until: noon.AddDate(0, 0, 30),
-			})
+			}
+			if template == JoinOrganization {
+				data = Data{Organization: "Sage & Salt Ltd", Inviter: "Ana Lopes", Until: noon.AddDate(0, 0, 7), Link: "https://id.olive.example/join?link=x", At: noon}
+			}
+			m, err := words.render(template, lang, olive, data)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -93,7 +97,7 @@ func TestNamesAreOnlyText(t *testing.T) {
 		brand := olive
 		brand.Name, brand.FromName, brand.Accent, brand.AccountURL = evil, evil, evil, evil
 		for _, template := range Templates() {
-			m, err := words.render(template, "en", brand, Data{Code: evil, Application: evil, Browser: evil, System: evil, At: noon})
+			m, err := words.render(template, "en", brand, Data{Code: evil, Application: evil, Browser: evil, System: evil, Organization: evil, Inviter: evil, Until: noon, At: noon})
 			if err != nil {
 				t.Fatalf("%s with %q: %v", template, evil, err)
 			}

@@ -163,6 +163,7 @@ const (
 	reasonTemplate   = "template"
 	reasonSender     = "sender"
 	reasonPanic      = "panic"
+	reasonNoTexts    = "sms is not set up"
 )
 
 // errDiscard says that a message was made for nobody.
@@ -217,48 +218,68 @@ func (o *Outbox) attempt(ctx context.Context, m taken) (err error) {
 	if m.attempts > maxAttempts {
 		return &PermanentError{Reason: reasonGaveUp}
 	}
-	mail, err := o.compose(ctx, m)
+	c, brand, err := o.unseal(ctx, m)
 	if err != nil {
 		return err
 	}
-	if !o.o.DB.Clock().Now().Before(m.expiresAt) { // keys or brand may have taken their time
+	now := o.o.DB.Clock().Now()
+	if !now.Before(m.expiresAt) { // keys or brand may have taken their time
 		return &PermanentError{Reason: reasonExpired}
 	}
-	return o.o.Transport.Send(ctx, mail)
-}
-
-// compose opens a message and puts it into words.
-func (o *Outbox) compose(ctx context.Context, m taken) (Mail, error) {
-	plain, err := o.open(ctx, m)
-	if errors.Is(err, keyring.ErrSealed) {
-		return Mail{}, &PermanentError{Reason: reasonUnreadable}
-	}
-	if err != nil {
-		return Mail{}, fmt.Errorf("opening it: %w", err)
-	}
-	var c content
-	if err := json.Unmarshal(plain, &c); err != nil {
-		return Mail{}, &PermanentError{Reason: reasonUnreadable}
-	}
-	if c.To == "" {
-		return Mail{}, errDiscard
-	}
-	brand, err := o.o.Brands(ctx, m.tenant, m.brand)
-	if err != nil {
-		return Mail{}, fmt.Errorf("reading its brand: %w", err)
-	}
-	if err := brand.check(); err != nil {
-		return Mail{}, &PermanentError{Reason: reasonSender}
+	if c.By == ByText {
+		if o.o.Texts == nil {
+			return &PermanentError{Reason: reasonNoTexts}
+		}
+		text, err := o.o.Words.renderText(m.template, c.Lang, brand, c.Data)
+		if err != nil {
+			return &PermanentError{Reason: reasonTemplate}
+		}
+		text.ID, text.Tenant, text.To, text.At = m.id, m.tenant, c.To, now
+		return o.o.Texts.SendText(ctx, text)
 	}
 	mail, err := o.o.Words.render(m.template, c.Lang, brand, c.Data)
 	if err != nil {
-		return Mail{}, &PermanentError{Reason: reasonTemplate}
+		return &PermanentError{Reason: reasonTemplate}
 	}
-	if err := CheckAddress(c.To); err != nil {
-		return Mail{}, &PermanentError{Reason: reasonUnreadable}
+	mail.ID, mail.Tenant, mail.To, mail.At = m.id, m.tenant, c.To, now
+	return o.o.Transport.Send(ctx, mail)
+}
+
+// check tells what is wrong with an address of a channel.
+func (by Channel) check(to string) error {
+	if by == ByText {
+		return CheckPhone(to)
 	}
-	mail.ID, mail.Tenant, mail.To, mail.At = m.id, m.tenant, c.To, o.o.DB.Clock().Now()
-	return mail, nil
+	return CheckAddress(to)
+}
+
+// unseal opens a message and finds whose it is.
+func (o *Outbox) unseal(ctx context.Context, m taken) (content, Brand, error) {
+	plain, err := o.open(ctx, m)
+	if errors.Is(err, keyring.ErrSealed) {
+		return content{}, Brand{}, &PermanentError{Reason: reasonUnreadable}
+	}
+	if err != nil {
+		return content{}, Brand{}, fmt.Errorf("opening it: %w", err)
+	}
+	var c content
+	if err := json.Unmarshal(plain, &c); err != nil {
+		return content{}, Brand{}, &PermanentError{Reason: reasonUnreadable}
+	}
+	if c.To == "" {
+		return content{}, Brand{}, errDiscard
+	}
+	brand, err := o.o.Brands(ctx, m.tenant, m.brand)
+	if err != nil {
+		return content{}, Brand{}, fmt.Errorf("reading its brand: %w", err)
+	}
+	if err := brand.check(c.By); err != nil {
+		return content{}, Brand{}, &PermanentError{Reason: reasonSender}
+	}
+	if err := c.By.check(c.To); err != nil {
+		return content{}, Brand{}, &PermanentError{Reason: reasonUnreadable}
+	}
+	return c, brand, nil
 }
 
 func (o *Outbox) open(ctx context.Context, m taken) ([]byte, error) {

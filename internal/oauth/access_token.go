@@ -13,6 +13,7 @@ import (
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/jose"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
@@ -66,6 +67,11 @@ func (p *Provider) signAccessToken(x *exchange, given *issued, now time.Time, li
 		c = appendInt(c, a.authTime)
 		c = appendContext(c, a.acr, a.methods)
 	}
+	in, err := organizationClaims(given.member, given.scopes)
+	if err != nil {
+		return "", err
+	}
+	c = append(c, in...)
 	c = p.appendMapped(x.ctx, x.tenant, x.app, c, given.mapped, claim.AccessToken, x.tenant.Issuer)
 	return signer.Sign("at+jwt", append(c, '}'))
 }
@@ -85,6 +91,8 @@ type accessToken struct {
 	session     id.Session
 	issued      time.Time
 	expires     time.Time
+
+	member *organization.Membership // that it is for, as active has read it; nil for none
 }
 
 // readAccessToken verifies an access token of the tenant. It answers nil for
@@ -135,8 +143,9 @@ func optional(claims jose.Claims, name string, into *string) error {
 }
 
 // active tells whether an access token is still good: its lineage, grant,
-// session and customer, or for an application's own token the application and
-// that it was not revoked. It returns the application that it was given to.
+// session and customer, and the membership of the organization that it is for;
+// for an application's own token the application and that it was not revoked. It
+// returns the application that it was given to.
 func (p *Provider) active(ctx context.Context, t *tenant.Tenant, a *accessToken) (bool, *application.Application, error) {
 	if t.Suspended {
 		return false, nil, nil
@@ -157,7 +166,12 @@ func (p *Provider) active(ctx context.Context, t *tenant.Tenant, a *accessToken)
 		return false, nil, err
 	}
 	state := alive()
-	return state.Active && (app.FirstParty || !state.Unasked), app, nil
+	if !state.Active || (!app.FirstParty && state.Unasked) {
+		return false, nil, nil
+	}
+	var good bool
+	a.member, good, err = p.belonging(&exchange{ctx: ctx, tenant: t}, id.Customer(a.subject), state.Organization)
+	return good, app, err
 }
 
 // appendContext adds acr and amr where they are known.

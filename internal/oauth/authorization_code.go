@@ -13,6 +13,7 @@ import (
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/grant"
+	"github.com/cardea-id/cardea/internal/organization"
 )
 
 // badCode answers for every code that is not good: it does not tell why.
@@ -55,6 +56,13 @@ func (p *Provider) redeemCode(x *exchange) (*issued, error) {
 	// A scope that the application has lost since is not given any more.
 	scopes = slices.DeleteFunc(scopes, func(s string) bool { return !slices.Contains(x.app.Scopes, s) })
 
+	member, good, err := p.belonging(x, c.Customer, c.Organization)
+	if err != nil {
+		return nil, err
+	}
+	if !good {
+		return nil, badCode()
+	}
 	settings := x.tenant.Settings.Tokens
 	refresh := x.app.Allows(application.GrantRefresh)
 	absolute := settings.RefreshAbsolute.D()
@@ -64,8 +72,9 @@ func (p *Provider) redeemCode(x *exchange) (*issued, error) {
 	redeemed, err := p.Grants.Redeem(x.ctx, x.tenant, grant.Redemption{
 		Ref:        grant.Ref{Customer: c.Customer, Application: c.Application, Session: c.Session, Lineage: c.Lineage},
 		FirstParty: x.app.FirstParty, Scopes: scopes, Claims: claimNames(scopes),
-		Context: lineageContext{c.AuthTime, c.Methods, c.ACR}.String(),
-		Expires: time.Unix(c.Expires, 0), Refresh: refresh, Idle: lifetime(x.app.RefreshIdle, settings.RefreshIdle), Absolute: absolute,
+		Organization: c.Organization,
+		Context:      lineageContext{c.AuthTime, c.Methods, c.ACR}.String(),
+		Expires:      time.Unix(c.Expires, 0), Refresh: refresh, Idle: lifetime(x.app.RefreshIdle, settings.RefreshIdle), Absolute: absolute,
 	})
 	if err != nil {
 		return nil, err
@@ -74,7 +83,7 @@ func (p *Provider) redeemCode(x *exchange) (*issued, error) {
 		return nil, badCode()
 	}
 	given := &issued{
-		subject: string(c.Customer), scopes: scopes, refresh: redeemed.Refresh,
+		subject: string(c.Customer), scopes: scopes, refresh: redeemed.Refresh, member: member,
 		access: accessClaims{session: c.Session, lineage: c.Lineage, authTime: c.AuthTime, methods: c.Methods, acr: c.ACR},
 	}
 	if slices.Contains(scopes, "openid") {
@@ -103,6 +112,7 @@ func claimNames(scopes []string) []string {
 	var names []string
 	for _, scope := range scopes {
 		names = append(names, customer.ClaimsOf(scope)...)
+		names = append(names, organization.ClaimsOf(scope)...)
 	}
 	return names
 }

@@ -145,6 +145,10 @@ func (p *Provider) decide(w http.ResponseWriter, r *http.Request, x *exchange, c
 	// Only now: an application that asks for recent activity would otherwise be
 	// answered by the very request that it turned away.
 	p.Interaction.Seen(r.Context(), x.tenant, client.Session)
+	settled, asked, err := p.settleOrganization(w, r, x, client, resume, finished)
+	if err != nil || asked {
+		return err
+	}
 	consented := finished != nil && finished.Outcome == "consented"
 	if !consented {
 		needed, err := p.consentNeeded(x, client.Session)
@@ -156,13 +160,13 @@ func (p *Provider) decide(w http.ResponseWriter, r *http.Request, x *exchange, c
 				return endedAs(codeConsentRequired, "The customer has to allow it.")
 			}
 			p.Interaction.Begin(w, r, x.tenant, journey.Start{
-				Journey: "consent", Return: resume,
+				Journey: "consent", Return: resume, Organization: settled,
 				Application: x.app, Scopes: x.scopes, Client: client,
 			})
 			return nil
 		}
 	}
-	code, err := p.newCode(x, client.Session)
+	code, err := p.newCode(x, client.Session, settled)
 	if err != nil {
 		return err
 	}
@@ -223,7 +227,7 @@ func (p *Provider) consentNeeded(x *exchange, s *session.Session) (bool, error) 
 
 // newCode makes the authorization code. It is sealed, so that making it writes
 // nothing; redeeming it begins the lineage whose id it carries.
-func (p *Provider) newCode(x *exchange, s *session.Session) (string, error) {
+func (p *Provider) newCode(x *exchange, s *session.Session, settled id.Organization) (string, error) {
 	now := p.Clock.Now()
 	return p.sealCode(x.ctx, x.tenant, code{
 		Application: x.app.ID,
@@ -238,5 +242,7 @@ func (p *Provider) newCode(x *exchange, s *session.Session) (string, error) {
 		ACR:         s.ACR,
 		Lineage:     id.New[id.Lineage](now, p.Random),
 		Expires:     now.Add(x.tenant.Settings.Tokens.Code.D()).Unix(),
+
+		Organization: settled,
 	})
 }

@@ -44,6 +44,7 @@ type exchange struct {
 	// what the checks of an authorization request read from it
 	redirectURI  string
 	scopes       []string
+	organization string // that the scope names by id or slug, "" for whichever
 	prompts      []string
 	maxAge       *time.Duration
 	hintSubject  id.Customer // from id_token_hint
@@ -250,17 +251,27 @@ func base64URL(text string) bool {
 const maxScopes = 50
 
 func (p *Provider) checkScope(x *exchange) error {
-	scopes, err := scopesOf(x.form.get("scope"), x.app)
+	scopes, err := readScopes(x.form.get("scope"))
 	if err != nil {
 		return err
 	}
-	x.scopes = scopes
-	return nil
+	if x.scopes, x.organization, err = organizationScope(scopes, x.app.OrganizationRequired()); err != nil {
+		return err
+	}
+	return checkAllowed(x.scopes, x.app)
 }
 
 // scopesOf reads a scope parameter. Scopes that the application may not ask
 // for are refused, so that a mistake shows at once.
 func scopesOf(text string, app *application.Application) ([]string, error) {
+	scopes, err := readScopes(text)
+	if err != nil {
+		return nil, err
+	}
+	return scopes, checkAllowed(scopes, app)
+}
+
+func readScopes(text string) ([]string, error) {
 	if len(text) > 4096 {
 		return nil, refuse(codeInvalidScope, "The scope is longer than 4096 bytes.")
 	}
@@ -270,12 +281,16 @@ func scopesOf(text string, app *application.Application) ([]string, error) {
 	if len(scopes) > maxScopes {
 		return nil, refuse(codeInvalidScope, fmt.Sprintf("There are more than %d scopes.", maxScopes))
 	}
+	return scopes, nil
+}
+
+func checkAllowed(scopes []string, app *application.Application) error {
 	for _, scope := range scopes {
 		if !slices.Contains(app.Scopes, scope) {
-			return nil, refuse(codeInvalidScope, "A scope is not one that the application may ask for.")
+			return refuse(codeInvalidScope, "A scope is not one that the application may ask for.")
 		}
 	}
-	return scopes, nil
+	return nil
 }
 
 // checkSizes keeps what is echoed or sealed to a size that fits a code.
@@ -306,7 +321,9 @@ func (p *Provider) checkPrompt(x *exchange) error {
 	return nil
 }
 
-var promptValues = []string{"none", "login", "consent", "select_account", "create"}
+// select_organization is our own: who is in several organizations is asked again
+// for which of them he acts.
+var promptValues = []string{"none", "login", "consent", "select_account", "create", "select_organization"}
 
 // promptsOf are the prompts that do something at a tenant: where no accounts
 // are opened, create is taken for login.

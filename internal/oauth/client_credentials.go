@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/organization"
 )
 
 // clientCredentials is the client credentials grant (RFC 6749, section 4.4).
@@ -29,5 +30,5 @@ func (p *Provider) clientCredentials(x *exchange) (*issued, error) {
 
 // ofCustomers tells whether a scope is about a customer.
 func ofCustomers(scope string) bool {
-	return scope == "openid" || scope == "offline_access" || len(customer.ClaimsOf(scope)) > 0
+	return scope == "openid" || scope == "offline_access" || scope == organization.Scope || len(customer.ClaimsOf(scope)) > 0
 }

@@ -13,18 +13,19 @@ import (
 // code is what an authorization code says. It travels sealed; everything that
 // redeeming it must compare is in it.
 type code struct {
-	Application id.Application `json:"c"`
-	RedirectURI string         `json:"u,omitempty"` // as the request named it, "" when it named none
-	Challenge   string         `json:"h,omitempty"` // the PKCE code_challenge
-	Nonce       string         `json:"n,omitempty"`
-	Customer    id.Customer    `json:"s"`
-	Session     id.Session     `json:"i"`
-	Scope       string         `json:"o,omitempty"`
-	AuthTime    int64          `json:"t"` // Unix seconds
-	Methods     string         `json:"m,omitempty"`
-	ACR         string         `json:"a,omitempty"`
-	Lineage     id.Lineage     `json:"l"`
-	Expires     int64          `json:"x"` // Unix seconds
+	Application  id.Application  `json:"c"`
+	RedirectURI  string          `json:"u,omitempty"` // as the request named it, "" when it named none
+	Challenge    string          `json:"h,omitempty"` // the PKCE code_challenge
+	Nonce        string          `json:"n,omitempty"`
+	Customer     id.Customer     `json:"s"`
+	Session      id.Session      `json:"i"`
+	Scope        string          `json:"o,omitempty"`
+	AuthTime     int64           `json:"t"` // Unix seconds
+	Methods      string          `json:"m,omitempty"`
+	ACR          string          `json:"a,omitempty"`
+	Lineage      id.Lineage      `json:"l"`
+	Organization id.Organization `json:"g,omitempty"`
+	Expires      int64           `json:"x"` // Unix seconds
 }
 
 func (p *Provider) sealCode(ctx context.Context, t *tenant.Tenant, c code) (string, error) {

@@ -55,6 +55,11 @@ func (p *Provider) signIDToken(x *exchange, given *issued, access string, now ti
 		c = appendString(c, given.id.nonce)
 	}
 	c = appendContext(c, given.id.acr, given.id.methods)
+	in, err := organizationClaims(given.member, given.scopes)
+	if err != nil {
+		return "", err
+	}
+	c = append(c, in...)
 	c = p.appendMapped(x.ctx, x.tenant, x.app, c, given.mapped, claim.IDToken)
 	return signer.Sign("JWT", append(c, '}'))
 }

@@ -75,6 +75,7 @@ func (p *Provider) introspection(x *exchange, presented string) (map[string]any,
 			answer[name] = value
 		}
 	}
+	addOrganization(answer, token.member, token.scopes)
 	return answer, nil
 }
 
@@ -93,8 +94,14 @@ func (p *Provider) introspectRefresh(x *exchange, presented string) (map[string]
 	if !alive.Active || (alive.Unasked && !x.app.FirstParty) || alive.Generation != generation {
 		return nil, nil
 	}
-	return map[string]any{
+	member, good, err := p.belonging(x, ref.Customer, alive.Organization)
+	if err != nil || !good {
+		return nil, err
+	}
+	answer := map[string]any{
 		"active": true, "iss": x.tenant.Issuer, "sub": ref.Customer, "client_id": ref.Application, "sid": ref.Session,
 		"scope": strings.Join(alive.Scopes, " "), "token_type": "refresh_token",
-	}, nil
+	}
+	addOrganization(answer, member, alive.Scopes)
+	return answer, nil
 }

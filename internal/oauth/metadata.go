@@ -11,6 +11,7 @@ import (
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/journey/step"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/signingkey"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
@@ -91,7 +92,7 @@ func (p *Provider) document(t *tenant.Tenant) ([]byte, error) {
 		"prompt_values_supported":                        promptsOf(t),
 		"acr_values_supported":                           []string{step.ACR},
 		"ui_locales_supported":                           p.Interaction.Languages(t),
-		"scopes_supported":                               append([]string{"openid", "offline_access"}, customer.Scopes()...),
+		"scopes_supported":                               slices.Concat([]string{"openid", "offline_access", organization.Scope}, customer.Scopes(), scopesOfTenant(t)),
 		"claims_supported":                               append([]string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash"}, supportedClaims(t)...),
 		"claim_types_supported":                          []string{"normal"},
 		"claims_parameter_supported":                     false,
@@ -110,7 +111,7 @@ func (p *Provider) document(t *tenant.Tenant) ([]byte, error) {
 // supportedClaims are those that scopes release and those that the tenant maps for
 // all of its applications. What single applications get is theirs to know.
 func supportedClaims(t *tenant.Tenant) []string {
-	names := claimNames(customer.Scopes())
+	names := claimNames(append(customer.Scopes(), organization.Scope))
 	for _, m := range t.Settings.Claims {
 		if !slices.Contains(names, m.Name) {
 			names = append(names, m.Name)

@@ -32,6 +32,7 @@ import (
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/ratelimit"
 	"github.com/cardea-id/cardea/internal/route"
 	"github.com/cardea-id/cardea/internal/session"
@@ -75,22 +76,26 @@ type SignOut struct {
 
 // Options are what a Provider works with.
 type Options struct {
-	DB           *sqldb.DB
-	Ring         *keyring.Ring
-	Applications *application.Store
-	Directory    *customer.Directory
-	Sessions     *session.Sessions
-	Grants       *grant.Grants
-	SigningKeys  *signingkey.Keys
-	Claims       *claim.Sets
-	ClaimDropped func() // counts a mapped claim that failed; nil counts nothing
-	Interaction  Interaction
-	Jar          browser.Jar
-	Resolver     *clientip.Resolver
-	Failures     *ratelimit.Limiter // of client authentication, by network
-	Clock        clock.Clock
-	Random       io.Reader
-	Logger       *slog.Logger
+	DB            *sqldb.DB
+	Ring          *keyring.Ring
+	Applications  *application.Store
+	Directory     *customer.Directory
+	Sessions      *session.Sessions
+	Grants        *grant.Grants
+	Organizations *organization.Organizations
+	SigningKeys   *signingkey.Keys
+	Claims        *claim.Sets
+	ClaimDropped  func() // counts a mapped claim that failed; nil counts nothing
+	Interaction   Interaction
+	Jar           browser.Jar
+	Resolver      *clientip.Resolver
+	Failures      *ratelimit.Limiter // of client authentication, by network
+	// Held are the scopes of the admin API that somebody of the system tenant
+	// holds now; none for who is no operator.
+	Held   func(ctx context.Context, subject string) ([]string, error)
+	Clock  clock.Clock
+	Random io.Reader
+	Logger *slog.Logger
 }
 
 // Provider answers the protocol's endpoints.

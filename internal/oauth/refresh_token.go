@@ -1,10 +1,13 @@
 package oauth
 
 import (
+	"context"
 	"slices"
 	"strings"
 
 	"github.com/cardea-id/cardea/internal/grant"
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/organization"
 )
 
 // refresh is the refresh token grant (RFC 6749, section 6) with rotation (RFC
@@ -14,11 +17,20 @@ func (p *Provider) refresh(x *exchange) (*issued, error) {
 	if presented == "" {
 		return nil, refuse(codeInvalidRequest, "The refresh_token is missing.")
 	}
-	requested := strings.Fields(x.form.get("scope"))
+	requested, named, err := organizationScope(strings.Fields(x.form.get("scope")), false)
+	if err != nil {
+		return nil, err
+	}
+	var member *organization.Membership
 	settings := x.tenant.Settings.Tokens
 	refreshed, err := p.Grants.Rotate(x.ctx, x.tenant, grant.Presented{
 		Application: x.app.ID, FirstParty: x.app.FirstParty, Token: presented, Allowed: x.app.Scopes, Requested: requested,
 		Idle: lifetime(x.app.RefreshIdle, settings.RefreshIdle), Absolute: settings.RefreshAbsolute.D(),
+		Belongs: func(_ context.Context, who id.Customer, in id.Organization) (belongs bool, err error) {
+			member, belongs, err = p.belonging(x, who, in)
+			// Another organization is another authorization.
+			return belongs && (named == "" || (member != nil && (named == string(in) || named == member.Organization.Slug))), err
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -36,7 +48,7 @@ func (p *Provider) refresh(x *exchange) (*issued, error) {
 	}
 	began := parseLineageContext(refreshed.Context)
 	given := &issued{
-		subject: string(refreshed.Customer), scopes: scopes, refresh: refreshed.Refresh,
+		subject: string(refreshed.Customer), scopes: scopes, refresh: refreshed.Refresh, member: member,
 		access: accessClaims{session: refreshed.Session, lineage: refreshed.Lineage, authTime: began.authTime, methods: began.methods, acr: began.acr},
 	}
 	if slices.Contains(scopes, "openid") {

@@ -8,8 +8,9 @@ import (
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/claim"
-	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/explain"
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
@@ -18,9 +19,10 @@ type issued struct {
 	subject string // the customer, or the application for its own tokens
 	scopes  []string
 	access  accessClaims
-	id      *idClaims // nil for no ID token
-	refresh string    // "" for no refresh token
-	mapped  []claim.Given
+	id      *idClaims                // nil for no ID token
+	refresh string                   // "" for no refresh token
+	member  *organization.Membership // that the tokens are for, nil for none
+	mapped  []claim.Given            // the operator's own claims
 }
 
 // grantType is one way to get tokens. By the time that it is called the
@@ -60,6 +62,10 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request, t *tenant.Tenan
 		p.writeError(w, r, err)
 		return
 	}
+	if err := p.narrow(x, given); err != nil {
+		p.writeError(w, r, err)
+		return
+	}
 	body, err := p.writeTokens(x, given)
 	if err != nil {
 		p.writeError(w, r, err)
@@ -77,7 +83,7 @@ func (p *Provider) writeTokens(x *exchange, given *issued) ([]byte, error) {
 	life := lifetime(x.app.AccessTTL, x.tenant.Settings.Tokens.Access)
 	if given.access.lineage != "" {
 		var err error
-		given.mapped, err = p.mapped(x.ctx, x.tenant, x.app, x.app.ClaimSet(p.Claims, x.tenant), id.Customer(given.subject), nil, given.scopes)
+		given.mapped, err = p.mapped(x.ctx, x.tenant, x.app, x.app.ClaimSet(p.Claims, x.tenant), id.Customer(given.subject), nil, given.member, given.scopes)
 		if err != nil {
 			return nil, err
 		}

@@ -59,7 +59,7 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request, t *tenant.Te
 		p.writeError(w, r, err)
 		return
 	}
-	given, err := p.mapped(r.Context(), t, app, app.ClaimSet(p.Claims, t), who.ID, who, token.scopes)
+	given, err := p.mapped(r.Context(), t, app, app.ClaimSet(p.Claims, t), who.ID, who, token.member, token.scopes)
 	if err != nil {
 		p.writeError(w, r, err)
 		return
@@ -69,6 +69,7 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request, t *tenant.Te
 		claims[g.Name] = g.Value
 	}
 	claims["sub"] = token.subject
+	addOrganization(claims, token.member, token.scopes)
 	w.Header().Set("Cache-Control", "no-store")
 	writeJSON(w, http.StatusOK, claims)
 }

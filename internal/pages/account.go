@@ -2,14 +2,10 @@ package pages
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/browser"
@@ -17,7 +13,6 @@ import (
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/identifier"
-	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/pages/view"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/sqldb"
@@ -31,73 +26,30 @@ const (
 	mostServices    = 50
 )
 
-// account shows a customer his account, or has him sign in first.
-func (p *Pages) account(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
-	client, err := p.Client(w, r, t)
+// showHome is where a customer lands: the applications that he may use, and the
+// other pages of his account.
+func (p *Pages) showHome(v *visit) (view.Page, error) {
+	data := view.Account{Name: greeting(v.who), Identifier: addressOf(v.who), Language: v.client.Language}
+	var err error
+	if data.Services, err = p.services(v.ctx(), v.t); err != nil {
+		return view.Page{}, err
+	}
+	connections, err := p.connections(v)
 	if err != nil {
-		p.broken(w, r, t, err)
-		return
+		return view.Page{}, err
 	}
-	if client.Session == nil {
-		p.Begin(w, r, t, journey.Start{Journey: "sign-in", Return: journey.Return{Kind: returnAccount}, Client: client})
-		return
-	}
-	p.Seen(r.Context(), t, client.Session)
-	data, err := p.accountOf(r.Context(), t, client)
-	if err != nil {
-		p.broken(w, r, t, err)
-		return
-	}
-	state, err := p.sealAccount(r.Context(), t, accountState{Session: client.Session.ID})
-	if err != nil {
-		p.broken(w, r, t, err)
-		return
-	}
-	action := t.Path + "/account"
-	if r.URL.Query().Has("ui_locales") {
-		action += "?ui_locales=" + url.QueryEscape(client.Language)
-	}
-	p.draw(w, r, t, sheet{page: view.Page{
-		Lang: client.Language, Languages: p.offered(t), Action: action, State: state,
-		Notice: p.noticeOf(r.Context(), t, client.Session, r.URL.Query().Get("done")), Data: data,
-	}})
+	data.Connected = len(connections)
+	sessions, _, err := p.Sessions.List(v.ctx(), v.t, v.who.ID, "", mostSessions)
+	data.Devices = len(sessions)
+	return view.Page{Data: data}, err
 }
 
-// accountOf reads what the account page shows.
-func (p *Pages) accountOf(ctx context.Context, t *tenant.Tenant, client journey.Client) (view.Account, error) {
-	var data view.Account
-	who, err := p.Directory.Get(ctx, t.ID, client.Session.Customer)
-	if err != nil {
-		return data, fmt.Errorf("read the customer: %w", err)
+// changeHome signs out.
+func (p *Pages) changeHome(v *visit, form url.Values) (next, error) {
+	if form.Get("choose") == "sign_out" {
+		return next{left: true}, p.signOut(v)
 	}
-	data.Name, data.Identifier = greeting(who), addressOf(who)
-	if data.Services, err = p.services(ctx, t); err != nil {
-		return data, err
-	}
-	if data.Connected, err = p.connections(ctx, t, who, client.Language); err != nil {
-		return data, err
-	}
-	sessions, _, err := p.Sessions.List(ctx, t, who.ID, "", mostSessions)
-	if err != nil {
-		return data, err
-	}
-	for _, x := range sessions {
-		data.Sessions = append(data.Sessions, view.Session{
-			ID: string(x.ID), Browser: x.Agent.Browser, System: x.Agent.OS, This: x.ID == client.Session.ID, Seen: x.LastSeenAt,
-			Phone: x.Agent.Device != "" || slices.Contains([]string{"Android", "iOS"}, x.Agent.OS),
-		})
-	}
-	slices.SortStableFunc(data.Sessions, func(a, b view.Session) int { // this one first
-		switch {
-		case a.This == b.This:
-			return 0
-		case a.This:
-			return -1
-		default:
-			return 1
-		}
-	})
-	return data, nil
+	return next{}, nil
 }
 
 // greeting is what the customer is called, "" where he has not told.
@@ -135,17 +87,52 @@ func (p *Pages) services(ctx context.Context, t *tenant.Tenant) ([]view.Service,
 	return services, nil
 }
 
+// signOut ends the browser's session.
+func (p *Pages) signOut(v *visit) error {
+	now := v.client.Session
+	err := p.DB.Write(v.ctx(), func(tx *sqldb.Tx) error {
+		_, err := p.Sessions.End(tx, v.t.ID, now.Customer, now.ID, session.SignedOut, string(now.Customer))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	p.Jar.Clear(v.w, v.t, browser.Session)
+	p.Jar.Clear(v.w, v.t, browser.Journey)
+	redirect(v.w, v.t.URL("/signed-out")+"?ui_locales="+url.QueryEscape(v.client.Language))
+	return nil
+}
+
+// showApplications lists what others' applications get.
+func (p *Pages) showApplications(v *visit) (view.Page, error) {
+	connections, err := p.connections(v)
+	if err != nil {
+		return view.Page{}, err
+	}
+	var data view.Applications
+	for _, c := range connections {
+		data.Connected = append(data.Connected, c.Connection)
+	}
+	return view.Page{Data: data}, nil
+}
+
+// connection is an application of others that has access.
+type connection struct {
+	view.Connection
+	application id.Application
+}
+
 // connections are the applications of others that the customer has allowed
 // something, with what each gets.
-func (p *Pages) connections(ctx context.Context, t *tenant.Tenant, who *customer.Customer, lang string) ([]view.Connection, error) {
-	grants, err := p.Grants.List(ctx, t.ID, who.ID, "", mostConnections)
+func (p *Pages) connections(v *visit) ([]connection, error) {
+	grants, err := p.Grants.List(v.ctx(), v.t.ID, v.who.ID, "", mostConnections)
 	if err != nil {
 		return nil, fmt.Errorf("list what is allowed: %w", err)
 	}
-	var connections []view.Connection
+	var connections []connection
 	for _, g := range grants {
 		name, firstParty := string(g.Application), false
-		switch app, err := p.Applications.Get(ctx, t.ID, g.Application); {
+		switch app, err := p.Applications.Get(v.ctx(), v.t.ID, g.Application); {
 		case err == nil:
 			name, firstParty = app.Name, app.FirstParty
 		case !errors.Is(err, application.ErrNotFound):
@@ -154,9 +141,9 @@ func (p *Pages) connections(ctx context.Context, t *tenant.Tenant, who *customer
 		if g.FirstParty && firstParty {
 			continue // the tenant's own: it was not asked for and is not connected but part of the house
 		}
-		connections = append(connections, view.Connection{
-			ID: string(g.Application), Name: name, ThirdParty: !firstParty, Since: g.GrantedAt, Shares: p.sharesOf(who, g, lang),
-		})
+		connections = append(connections, connection{application: g.Application, Connection: view.Connection{
+			Name: name, URL: p.at(v, applicationsPath+"/"+string(g.Application)), Since: g.GrantedAt, Shares: p.sharesOf(v.who, g, v.client.Language),
+		}})
 	}
 	return connections, nil
 }
@@ -189,163 +176,85 @@ func (p *Pages) sharesOf(who *customer.Customer, g grant.Grant, lang string) []v
 	return shares
 }
 
-// changeAccount does what a button of the account page says. What may be
-// changed is the customer's own only: every id is looked for beneath him.
-func (p *Pages) changeAccount(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) {
-	form, ok := p.form(w, r, t)
-	if !ok {
-		return
-	}
-	client, err := p.Client(w, r, t)
+// showRevoke tells what one application gets, and asks whether to take it back.
+func (p *Pages) showRevoke(v *visit) (view.Page, error) {
+	connections, err := p.connections(v)
 	if err != nil {
-		p.broken(w, r, t, err)
-		return
+		return view.Page{}, err
 	}
-	if lang := form.Get("lang"); slices.Contains(p.offered(t), lang) {
-		redirect(w, p.accountURL(t, lang))
-		return
-	}
-	if client.Session == nil {
-		redirect(w, p.accountURL(t, client.Language))
-		return
-	}
-	p.Seen(r.Context(), t, client.Session)
-	asked, genuine, err := p.openAccount(r.Context(), t, form.Get("state"))
-	if err != nil {
-		p.broken(w, r, t, err)
-		return
-	}
-	if !genuine || asked.Session != client.Session.ID || asked.Done != "" {
-		p.draw(w, r, t, sheet{status: http.StatusBadRequest, page: view.Page{Lang: client.Language,
-			Data: view.Fault{Kind: view.FaultForged, BackURL: p.accountURL(t, client.Language)}}})
-		return
-	}
-	if form.Get("choose") == "sign_out" || form.Get("end") == string(client.Session.ID) {
-		p.signOut(w, r, t, client)
-		return
-	}
-	done, err := p.change(r.Context(), t, client.Session, form)
-	if err != nil {
-		p.broken(w, r, t, err)
-		return
-	}
-	address := p.accountURL(t, client.Language)
-	if done.Done != "" {
-		done.Session, done.At = client.Session.ID, p.Clock.Now().Unix()
-		sealed, err := p.sealAccount(r.Context(), t, done)
-		if err != nil {
-			p.broken(w, r, t, err)
-			return
+	for _, c := range connections {
+		if string(c.application) == v.r.PathValue("application") {
+			return view.Page{Data: view.Revoke{Connection: c.Connection, BackURL: p.at(v, applicationsPath)}}, nil
 		}
-		address += "&done=" + sealed
 	}
-	redirect(w, address)
+	v.gone = true // it has no access, or never had
+	return view.Page{}, nil
 }
 
-// change does one thing in one transaction and says what has come of it.
-func (p *Pages) change(ctx context.Context, t *tenant.Tenant, now *session.Session, form url.Values) (accountState, error) {
-	var done accountState
-	actor := string(now.Customer)
-	err := p.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		done = accountState{}
-		switch {
-		case form.Get("revoke") != "":
-			app := id.Application(form.Get("revoke"))
-			was, err := p.Grants.Revoke(tx, t.ID, now.Customer, app, grant.Revoked, actor)
-			if was {
-				done = accountState{Done: "access_removed", Application: app}
-			}
-			return err
-		case form.Get("end") != "":
-			was, err := p.Sessions.End(tx, t.ID, now.Customer, id.Session(form.Get("end")), session.Revoked, actor)
-			if was {
-				done.Done = "device_signed_out"
-			}
-			return err
-		case form.Get("choose") == "end_others":
-			_, err := p.Sessions.EndAll(tx, t.ID, now.Customer, now.ID, session.Revoked, actor)
-			done.Done = "others_signed_out"
-			return err
+func (p *Pages) changeRevoke(v *visit, form url.Values) (next, error) {
+	if form.Get("decision") != "remove" {
+		return next{}, nil
+	}
+	app := id.Application(v.r.PathValue("application"))
+	then := next{path: applicationsPath}
+	err := p.DB.Write(v.ctx(), func(tx *sqldb.Tx) error {
+		then.done = accountState{}
+		was, err := p.Grants.Revoke(tx, v.t.ID, v.who.ID, app, grant.Revoked, string(v.who.ID))
+		if was {
+			then.done = accountState{Done: "access_removed", Application: app}
 		}
-		return nil
-	})
-	return done, err
-}
-
-// signOut ends the browser's session.
-func (p *Pages) signOut(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, client journey.Client) {
-	now := client.Session
-	err := p.DB.Write(r.Context(), func(tx *sqldb.Tx) error {
-		_, err := p.Sessions.End(tx, t.ID, now.Customer, now.ID, session.SignedOut, string(now.Customer))
 		return err
 	})
-	if err != nil {
-		p.broken(w, r, t, err)
-		return
-	}
-	p.Jar.Clear(w, t, browser.Session)
-	p.Jar.Clear(w, t, browser.Journey)
-	redirect(w, t.URL("/signed-out")+"?ui_locales="+url.QueryEscape(client.Language))
+	return then, err
 }
 
-// accountPurpose is what the account page's states are sealed for.
-const accountPurpose = "account"
-
-// accountState ties a form of the account page to the session that it was
-// shown in, and carries over the redirect what has just been done.
-type accountState struct {
-	Session     id.Session     `json:"session"`
-	Done        string         `json:"done,omitempty"`
-	Application id.Application `json:"application,omitempty"`
-	At          int64          `json:"at,omitempty"` // Unix seconds
-}
-
-func (p *Pages) sealAccount(ctx context.Context, t *tenant.Tenant, s accountState) (string, error) {
-	keys, err := p.Ring.Tenant(ctx, t.ID)
+// showDevices lists where the customer is signed in.
+func (p *Pages) showDevices(v *visit) (view.Page, error) {
+	sessions, _, err := p.Sessions.List(v.ctx(), v.t, v.who.ID, "", mostSessions)
 	if err != nil {
-		return "", fmt.Errorf("read the tenant's keys: %w", err)
+		return view.Page{}, err
 	}
-	text, err := json.Marshal(s)
-	if err != nil {
-		return "", fmt.Errorf("write the account page's state: %w", err)
+	var data view.Devices
+	for _, x := range sessions {
+		data.Sessions = append(data.Sessions, view.Session{
+			ID: string(x.ID), Browser: x.Agent.Browser, System: x.Agent.OS, This: x.ID == v.client.Session.ID, Seen: x.LastSeenAt, Place: x.Agent.Place,
+			Phone: x.Agent.Device != "" || slices.Contains([]string{"Android", "iOS"}, x.Agent.OS),
+		})
 	}
-	return keys.Seal(accountPurpose, text)
-}
-
-// openAccount reads a state; it is not genuine when it is not one of ours. An
-// error is a fault of storage.
-func (p *Pages) openAccount(ctx context.Context, t *tenant.Tenant, sealed string) (s accountState, genuine bool, err error) {
-	keys, err := p.Ring.Tenant(ctx, t.ID)
-	if err != nil {
-		return s, false, fmt.Errorf("read the tenant's keys: %w", err)
-	}
-	text, err := keys.Open(accountPurpose, sealed)
-	if err != nil {
-		return s, false, nil //nolint:nilerr // whatever is wrong with it, it is not ours
-	}
-	return s, json.Unmarshal(text, &s) == nil, nil
-}
-
-// noticeLife is how long after it a page says what has been done.
-const noticeLife = time.Minute
-
-// noticeOf says what has just been done. It is sealed with the session, so
-// that no link of a stranger's can say anything on this page.
-func (p *Pages) noticeOf(ctx context.Context, t *tenant.Tenant, now *session.Session, sealed string) *view.Notice {
-	if sealed == "" {
-		return nil
-	}
-	said, genuine, err := p.openAccount(ctx, t, sealed)
-	if err != nil || !genuine || said.Session != now.ID || p.Clock.Now().Sub(time.Unix(said.At, 0)) > noticeLife {
-		return nil
-	}
-	text := view.T("notice." + said.Done)
-	if said.Application != "" {
-		name := string(said.Application)
-		if app, err := p.Applications.Get(ctx, t.ID, said.Application); err == nil {
-			name = app.Name
+	slices.SortStableFunc(data.Sessions, func(a, b view.Session) int { // this one first
+		switch {
+		case a.This == b.This:
+			return 0
+		case a.This:
+			return -1
+		default:
+			return 1
 		}
-		text = view.T("notice."+said.Done, "App", strings.TrimSpace(name))
+	})
+	return view.Page{Data: data}, nil
+}
+
+func (p *Pages) changeDevices(v *visit, form url.Values) (next, error) {
+	if form.Get("end") == string(v.client.Session.ID) {
+		return next{left: true}, p.signOut(v)
 	}
-	return &view.Notice{Tone: view.OK, Text: text}
+	var then next
+	actor := string(v.who.ID)
+	err := p.DB.Write(v.ctx(), func(tx *sqldb.Tx) error {
+		then.done = accountState{}
+		if form.Get("end") != "" {
+			was, err := p.Sessions.End(tx, v.t.ID, v.who.ID, id.Session(form.Get("end")), session.Revoked, actor)
+			if was {
+				then.done.Done = "device_signed_out"
+			}
+			return err
+		}
+		if form.Get("choose") != "end_others" {
+			return nil
+		}
+		_, err := p.Sessions.EndAll(tx, v.t.ID, v.who.ID, v.client.Session.ID, session.Revoked, actor)
+		then.done.Done = "others_signed_out"
+		return err
+	})
+	return then, err
 }

@@ -2,10 +2,8 @@ package pages_test
 
 import (
 	"crypto/rand"
-	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +35,10 @@ func (w *world) lineage(t testing.TB, cookie string, app *application.Applicatio
 	return func() bool { return must(w.grants.Alive(t.Context(), w.Tenant, ref))(t).Active }
 }
 
-var button = regexp.MustCompile(`<button[^>]* name="(revoke|end|choose)" value="([^"]+)"`)
+// portalPages are the pages of the account.
+var portalPages = []string{"/account", "/account/profile", "/account/sign-in", "/account/devices", "/account/applications", "/account/applications/" + recipesID, "/account/preferences"}
+
+var button = regexp.MustCompile(`<button[^>]* name="(end|choose)" value="([^"]+)"`)
 
 func (s shownPage) buttons(name string) []string {
 	var values []string
@@ -49,7 +50,7 @@ func (s shownPage) buttons(name string) []string {
 	return values
 }
 
-func TestAccountShowsWhatApplicationsGetAndRevokesIt(t *testing.T) {
+func TestApplicationsShowWhatTheyGetAndAreRevoked(t *testing.T) {
 	w := newWorld(t)
 	ana := w.customer(t, "ana@example.com", password, map[string]any{"given_name": "Ana", "family_name": "Lopez", "birthdate": "1990-02-28"})
 	v := w.browser(t)
@@ -58,28 +59,34 @@ func TestAccountShowsWhatApplicationsGetAndRevokesIt(t *testing.T) {
 	w.allow(t, ana, w.shop, "openid", "email")
 	alive, other := w.lineage(t, v.cookie("session"), w.recipes), w.lineage(t, v.cookie("session"), w.shop)
 
-	page := v.get("/account").is(t, 200, "account").
-		says(t, "Recipes by <b>Ana</b>", "Your e-mail", "ana@example.com", "28 February 1990", "Ana Lopez", `href="https://shop.example/"`, "Access while you're away").
-		saysNot(t, "https://recipes.example/", "email_verified")
-	if got := page.buttons("revoke"); !slices.Equal(got, []string{recipesID}) {
-		t.Fatalf("access of %v can be removed", got)
-	}
+	v.get("/account").is(t, 200, "account").says(t, "Ana", `href="https://shop.example/"`, "1 application has access", w.server.URL+"/account/applications").saysNot(t, "https://recipes.example/")
+	gets := []string{"Recipes by <b>Ana</b>", "Your e-mail", "ana@example.com", "28 February 1990", "Ana Lopez", "Access while you're away"}
+	v.get("/account/applications").is(t, 200, "applications").says(t, gets...).
+		saysNot(t, "email_verified", "shop.example").says(t, w.server.URL+"/account/applications/"+recipesID)
+	asks := v.get("/account/applications/"+recipesID).is(t, 200, "revoke").says(t, gets...)
 	if !alive() || !other() {
 		t.Fatal("the tokens are dead before anything was revoked")
 	}
-	next := v.submit(page, "revoke", recipesID).goesTo(t, w.server.URL+"/account")
+	for _, none := range []string{shopID, "app_01kdvdna00f48vq867hh9wkbb0", "'; DROP TABLE grant; --", ""} {
+		if got := v.get("/account/applications/" + url.PathEscape(none)); got.StatusCode != 404 {
+			t.Errorf("%q, which has no access, is shown: %d", none, got.StatusCode)
+		}
+	}
+	v.submit(asks, "decision", "keep").goesTo(t, w.server.URL+"/account/applications/")
+	if !alive() {
+		t.Fatal("it was revoked unasked")
+	}
+	next := v.submit(asks, "decision", "remove").goesTo(t, w.server.URL+"/account/applications?done=")
 	address := next.Header.Get("Location")
-	page = v.get(address).is(t, 200, "account").says(t, "no longer has access to your account.", "No other application has access")
+	v.get(address).is(t, 200, "applications").says(t, "no longer has access to your account.", "No other application has access")
 	if alive() || !other() {
 		t.Error("the wrong tokens are alive")
 	}
-	v.get("/account").saysNot(t, "no longer has access")
+	v.get("/account/applications").saysNot(t, "no longer has access")
 	w.Clock.Advance(2 * time.Minute)
 	v.get(address).saysNot(t, "no longer has access")
-	v.submit(page, "revoke", recipesID).goesTo(t, w.server.URL+"/account") // twice does no harm
-	if v.submit(page, "revoke", "'; DROP TABLE grant; --").StatusCode != http.StatusSeeOther {
-		t.Error("an application that there is none of")
-	}
+	v.submit(asks, "decision", "remove").goesTo(t, w.server.URL+"/account/applications") // twice does no harm
+	v.get("/account/applications/"+recipesID).is(t, 404, "notfound")
 }
 
 func TestSessionsAreEndedOnlyByTheirCustomer(t *testing.T) {
@@ -93,21 +100,23 @@ func TestSessionsAreEndedOnlyByTheirCustomer(t *testing.T) {
 	w.allow(t, ana, w.recipes, "openid", "email")
 	bobsSession := must(w.Sessions.Read(t.Context(), w.Tenant, bobs.cookie("session")))(t)
 
-	page := laptop.get("/account").is(t, 200, "account").says(t, "Firefox on Android").saysNot(t, string(bobsSession.ID))
+	page := laptop.get("/account/devices").is(t, 200, "devices").says(t, "Firefox on Android", "This device").saysNot(t, string(bobsSession.ID))
 	ends := page.buttons("end")
 	if len(ends) != 1 {
 		t.Fatalf("%d other devices: %v", len(ends), ends)
 	}
 
 	// Another customer's session and applications are out of reach.
-	laptop.submit(page, "end", string(bobsSession.ID)).goesTo(t, w.server.URL+"/account")
+	devices := w.server.URL + "/account/devices"
+	laptop.submit(page, "end", string(bobsSession.ID)).goesTo(t, devices)
 	if !w.alive(t, bobs.cookie("session")) {
 		t.Error("ana has ended bob's session")
 	}
-	bobsPage := bobs.get("/account").is(t, 200, "account")
-	bobs.submit(bobsPage, "revoke", recipesID).goesTo(t, w.server.URL+"/account")
-	bobs.submit(bobsPage, "end", ends[0]).goesTo(t, w.server.URL+"/account")
-	bobs.submit(bobsPage, "choose", "end_others").goesTo(t, w.server.URL+"/account")
+	bobsPage := bobs.get("/account/devices").is(t, 200, "devices")
+	bobs.submit(bobsPage, "end", ends[0]).goesTo(t, devices)
+	bobs.submit(bobsPage, "choose", "end_others").goesTo(t, devices)
+	bobs.get("/account/applications/"+recipesID).is(t, 404, "notfound")
+	bobs.do("POST", "/account/applications/"+recipesID, url.Values{"state": {bobsPage.state()}, "decision": {"remove"}}).goesTo(t, w.server.URL+"/account/applications")
 	if _, found, err := w.grants.Find(t.Context(), w.Tenant.ID, ana, recipesID); err != nil || !found {
 		t.Error("bob has revoked what ana has allowed")
 	}
@@ -118,37 +127,43 @@ func TestSessionsAreEndedOnlyByTheirCustomer(t *testing.T) {
 		t.Error("bob has ended ana's sessions")
 	}
 
-	// A form of another session's does nothing, nor does one without a state.
-	for what, state := range map[string]string{"bob's": bobsPage.state(), "the phone's": phone.get("/account").state(), "none": "", "a journey's": w.browser(t).get("/sign-in").state()} {
-		if got := laptop.do("POST", "/account", url.Values{"state": {state}, "choose": {"end_others"}}); got.StatusCode != 400 {
-			t.Errorf("a form with %s state: %d", what, got.StatusCode)
+	// A form of another session's does nothing at any of the pages, nor does one
+	// without a state.
+	for _, path := range portalPages {
+		for what, state := range map[string]string{"bob's": bobsPage.state(), "the phone's": phone.get("/account").state(), "none": "", "a journey's": w.browser(t).get("/sign-in").state()} {
+			if got := laptop.do("POST", path, url.Values{"state": {state}, "choose": {"end_others"}, "given_name": {"X"}, "decision": {"remove"}}); got.StatusCode != 400 {
+				t.Errorf("%s: a form with %s state: %d", path, what, got.StatusCode)
+			}
 		}
+		laptop.header.Set("Sec-Fetch-Site", "cross-site")
+		if got := laptop.do("POST", path, url.Values{"state": {page.state()}, "choose": {"end_others"}}); got.StatusCode != 403 {
+			t.Errorf("%s: a form of another site: %d", path, got.StatusCode)
+		}
+		laptop.header.Del("Sec-Fetch-Site")
 	}
-	laptop.header.Set("Sec-Fetch-Site", "cross-site")
-	if got := laptop.submit(page, "choose", "end_others"); got.StatusCode != 403 {
-		t.Errorf("a form of another site: %d", got.StatusCode)
-	}
-	laptop.header.Del("Sec-Fetch-Site")
 	if !w.alive(t, phone.cookie("session")) {
 		t.Error("a form that was refused has ended a session")
 	}
 
 	// Her own she ends.
-	next := laptop.submit(page, "end", ends[0]).goesTo(t, w.server.URL+"/account")
+	next := laptop.submit(page, "end", ends[0]).goesTo(t, devices)
 	laptop.get(next.Header.Get("Location")).says(t, "That device is signed out.")
 	if w.alive(t, phone.cookie("session")) || !w.alive(t, laptop.cookie("session")) {
 		t.Error("the wrong session is alive")
 	}
-	phone.get("/account").is(t, 200, "identify")
-	phone.do("POST", "/account", url.Values{"state": {page.state()}, "choose": {"end_others"}}).goesTo(t, w.server.URL+"/account")
-	phone.signIn("/sign-in", "ana@example.com")
-	next = laptop.submit(laptop.get("/account"), "choose", "end_others").goesTo(t, w.server.URL+"/account")
+	phone.get("/account/devices").is(t, 200, "identify")
+	phone.do("POST", "/account/devices", url.Values{"state": {page.state()}, "choose": {"end_others"}}).goesTo(t, devices)
+	phone.signIn("/account/devices", "ana@example.com").goesTo(t, devices) // back to where she was
+	next = laptop.submit(laptop.get("/account/devices"), "choose", "end_others").goesTo(t, devices)
 	laptop.get(next.Header.Get("Location")).says(t, "Every other device is signed out.")
 	if w.alive(t, phone.cookie("session")) || !w.alive(t, laptop.cookie("session")) || !w.alive(t, bobs.cookie("session")) {
 		t.Error("the wrong sessions are alive")
 	}
 	// What was done is told in the session that did it, and by no link.
-	bobs.get(next.Header.Get("Location")).is(t, 200, "account").saysNot(t, "Every other device")
+	bobs.get(next.Header.Get("Location")).is(t, 200, "devices").saysNot(t, "Every other device")
+	// This one is ended by its own row's id too, which is to sign out.
+	mine := must(w.Sessions.Read(t.Context(), w.Tenant, laptop.cookie("session")))(t)
+	laptop.submit(laptop.get("/account/devices"), "end", string(mine.ID)).goesTo(t, w.server.URL+"/signed-out")
 }
 
 func TestSigningOut(t *testing.T) {

@@ -92,12 +92,21 @@ func newBinding(random io.Reader) (string, error) {
 }
 
 // language chooses the language of a request's pages: what the address or the
-// application asks for, what the browser asks for, what the tenant speaks.
+// application asks for, what was chosen in this browser, what the browser asks
+// for, what the tenant speaks.
 func (p *Pages) language(r *http.Request, t *tenant.Tenant) string {
 	if client, ok := resumed(r); ok {
 		return client.Language
 	}
+	return p.preferred(r, t)
+}
+
+// preferred is language for a request that goes on after no journey.
+func (p *Pages) preferred(r *http.Request, t *tenant.Tenant) string {
 	offered := p.offered(t)
+	if _, lang := p.chosen(r, t); lang != "" && !r.URL.Query().Has("ui_locales") {
+		return lang
+	}
 	lang := p.Views.Words().Match(r.URL.Query().Get("ui_locales"), r.Header.Get("Accept-Language"), strings.Join(offered, " "))
 	if slices.Contains(offered, lang) {
 		return lang

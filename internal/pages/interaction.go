@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/pages/view"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
@@ -35,7 +36,7 @@ func (p *Pages) SignedOut(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 		return
 	}
 	if client.Session != nil {
-		redirect(w, p.accountURL(t, client.Language))
+		redirect(w, p.accountURL(r, t, journey.Return{}, client.Language))
 		return
 	}
 	p.draw(w, r, t, sheet{page: view.Page{Lang: client.Language, Data: view.SignedOut{SignInURL: p.signInURL(t, client.Language)}}})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/browser"
 	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/pages/view"
@@ -128,20 +129,47 @@ func (p *Pages) finish(w http.ResponseWriter, r *http.Request, t *tenant.Tenant,
 		client.Session = nil // it was ended with the others
 		p.beginWith(w, r, t, journey.Start{Journey: "recovery", Return: journey.Return{Kind: returnAccount}, Client: client, LoginHint: finished.Hint},
 			&view.Notice{Tone: view.OK, Text: view.T("notice.disowned")})
+	case finished.Return.Kind == returnJoin:
+		p.afterJoin(w, r, t, client, finished)
 	case finished.Return.Kind == returnAccount:
-		address := p.accountURL(t, client.Language)
-		if finished.Recovered {
-			sealed, err := p.sealAccount(r.Context(), t, accountState{Session: finished.Session.ID, Done: "password_saved", At: p.Clock.Now().Unix()})
-			if err != nil {
-				p.broken(w, r, t, err)
-				return
-			}
-			address += "&done=" + sealed
-		}
-		redirect(w, address)
+		p.toAccount(w, r, t, client, finished)
 	default:
 		p.broken(w, r, t, fmt.Errorf("nobody resumes journeys of kind %q", finished.Return.Kind))
 	}
+}
+
+// toAccount goes on to the page of the account that a journey was for, which
+// says what was done.
+func (p *Pages) toAccount(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, client journey.Client, finished *journey.Finished) {
+	if finished.Outcome == "account-closed" {
+		p.Jar.Clear(w, t, browser.Session)
+		p.Jar.Clear(w, t, browser.Journey)
+		p.draw(w, r, t, sheet{page: view.Page{Lang: client.Language, Data: view.SignedOut{SignInURL: p.signInURL(t, client.Language), Closed: finished.KeptUntil}}})
+		return
+	}
+	var done accountState
+	switch {
+	case finished.Recovered, finished.Outcome == "password-changed" && !finished.EndedOthers:
+		done.Done = "password_saved"
+	case finished.Outcome == "password-changed":
+		done.Done = "password_saved_alone"
+	case finished.Outcome == "address-added" && finished.Replaced:
+		done.Done = "address_changed"
+	case finished.Outcome == "address-added":
+		done.Done = "address_added"
+	case finished.Outcome == "address-removed":
+		done.Done = "address_removed"
+	}
+	of := id.Session("")
+	if client.Session != nil {
+		of = client.Session.ID
+	}
+	address, err := p.telling(r.Context(), t, p.accountURL(r, t, finished.Return, client.Language), of, done)
+	if err != nil {
+		p.broken(w, r, t, err)
+		return
+	}
+	redirect(w, address)
 }
 
 // refuse answers a state that cannot go on. Going back, reloading, a second
@@ -169,14 +197,20 @@ func (p *Pages) refuse(w http.ResponseWriter, r *http.Request, t *tenant.Tenant,
 	restart := p.signInURL(t, client.Language)
 	if to, readable := p.Engine.Resumable(r.Context(), t, sealed); readable {
 		switch to.Kind {
+		case returnAccount:
+			if to.Params != "" {
+				restart = p.accountURL(r, t, to, client.Language)
+			}
 		case returnAuthorize:
 			restart = t.URL("/authorize") + "?" + to.Params
+		case returnJoin:
+			restart = joinURL(t, client.Language, to.Params)
 		case returnRecovery:
 			restart = t.URL("/recover") + "?ui_locales=" + url.QueryEscape(client.Language)
 		}
 		if client.Session != nil && (crossed || finished) {
 			if to.Kind == returnAccount {
-				restart = p.accountURL(t, client.Language)
+				restart = p.accountURL(r, t, to, client.Language)
 			}
 			redirect(w, restart)
 			return
@@ -190,6 +224,16 @@ func (p *Pages) signInURL(t *tenant.Tenant, lang string) string {
 	return t.URL("/sign-in") + "?ui_locales=" + url.QueryEscape(lang)
 }
 
-func (p *Pages) accountURL(t *tenant.Tenant, lang string) string {
-	return t.URL("/account") + "?ui_locales=" + url.QueryEscape(lang)
+// accountURL is the page of the account that a journey returns to. It says in
+// which language only where that was chosen on the way: the customer may have
+// one of his own.
+func (p *Pages) accountURL(r *http.Request, t *tenant.Tenant, to journey.Return, lang string) string {
+	path := accountPath
+	if to.Kind == returnAccount && to.Params != "" {
+		path = to.Params
+	}
+	if lang == p.preferred(r, t) && !r.URL.Query().Has("ui_locales") {
+		return t.URL(path)
+	}
+	return t.URL(path) + "?ui_locales=" + url.QueryEscape(lang)
 }

@@ -1,5 +1,5 @@
 // Package pages is the surface that customers see: the hosted pages of
-// journeys and a customer's own account page.
+// journeys and the pages of a customer's account.
 //
 // It parses a request once, asks the journey engine or a capability, and has
 // package view draw what came of it. It holds no rule and no SQL: which page
@@ -26,10 +26,12 @@ import (
 	"github.com/cardea-id/cardea/internal/browser"
 	"github.com/cardea-id/cardea/internal/clientip"
 	"github.com/cardea-id/cardea/internal/clock"
+	"github.com/cardea-id/cardea/internal/credential"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/pages/view"
 	"github.com/cardea-id/cardea/internal/route"
 	"github.com/cardea-id/cardea/internal/session"
@@ -44,23 +46,29 @@ const (
 	returnAccount   = "account"
 	returnAuthorize = "authorize"
 	returnRecovery  = "recovery" // another journey follows
+
+	// returnJoin goes on with the invitation whose link the parameters are,
+	// until it is answered.
+	returnJoin = "join"
 )
 
 // Options are what Pages work with. All are required.
 type Options struct {
-	Engine       *journey.Engine
-	Directory    *customer.Directory
-	Sessions     *session.Sessions
-	Grants       *grant.Grants
-	Applications *application.Store
-	Views        *view.Views
-	Jar          browser.Jar
-	Resolver     *clientip.Resolver
-	DB           *sqldb.DB
-	Ring         *keyring.Ring
-	Clock        clock.Clock
-	Random       io.Reader // cryptographically secure, safe for concurrent use
-	Logger       *slog.Logger
+	Engine        *journey.Engine
+	Directory     *customer.Directory
+	Sessions      *session.Sessions
+	Grants        *grant.Grants
+	Organizations *organization.Organizations
+	Passwords     *credential.Passwords
+	Applications  *application.Store
+	Views         *view.Views
+	Jar           browser.Jar
+	Resolver      *clientip.Resolver
+	DB            *sqldb.DB
+	Ring          *keyring.Ring
+	Clock         clock.Clock
+	Random        io.Reader // cryptographically secure, safe for concurrent use
+	Logger        *slog.Logger
 	// Resume goes on after a journey, by its journey.Return.Kind; "account" is
 	// known without. The request that it gets answers Client with what the
 	// journey has left.
@@ -68,6 +76,7 @@ type Options struct {
 	// BrandAsset returns a file of the tenant's brand by its name, or
 	// tenant.ErrNoAsset.
 	BrandAsset func(ctx context.Context, t *tenant.Tenant, name string) (brand.Asset, []byte, error)
+	Enrolment  Enrolment // nil where there are no operators to be made
 }
 
 // Pages answers customers' browsers. It is safe for concurrent use.
@@ -81,20 +90,21 @@ func New(o Options) *Pages { return &Pages{Options: o, looks: newLooks(o.Views)}
 
 // Routes lists what the pages answer.
 func (p *Pages) Routes() []route.Route {
-	return []route.Route{
+	return append([]route.Route{
 		{Method: "GET", Pattern: "/{$}", Handle: p.home},
 		{Method: "GET", Pattern: "/sign-in", Cookies: true, Handle: p.begin("sign-in")},
 		{Method: "GET", Pattern: "/sign-up", Cookies: true, Handle: p.begin("sign-up")},
 		{Method: "GET", Pattern: "/recover", Cookies: true, Handle: p.recover},
 		{Method: "GET", Pattern: "/not-me", Cookies: true, Handle: p.notMe},
+		{Method: "GET", Pattern: "/join", Cookies: true, Handle: p.join},
 		{Method: "GET", Pattern: "/invitation", Cookies: true, Handle: p.invitation},
 		{Method: "POST", Pattern: journeyPath, Cookies: true, Form: true, Handle: p.answer},
-		{Method: "GET", Pattern: "/account", Cookies: true, Handle: p.account},
-		{Method: "POST", Pattern: "/account", Cookies: true, Form: true, Handle: p.changeAccount},
+		{Method: "GET", Pattern: "/operator", Handle: p.operator},
+		{Method: "POST", Pattern: "/operator", Cookies: true, Form: true, Handle: p.enrol},
 		{Method: "GET", Pattern: "/signed-out", Cookies: true, Handle: p.SignedOut},
 		{Method: "GET", Pattern: "/assets/{name}", Handle: p.asset},
 		{Method: "GET", Pattern: "/assets/brand/{name}", Handle: p.brandAsset},
-	}
+	}, p.portalRoutes()...)
 }
 
 // journeyPath is where the forms of journeys are posted.

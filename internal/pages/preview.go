@@ -37,9 +37,15 @@ func previews(t *tenant.Tenant, now time.Time) map[string]view.Page {
 	wrong.Errors = map[string]view.Text{"password": view.T("error.password_wrong")}
 	consent := with(view.Consent{As: ana, ThirdParty: true, Shares: []view.Share{{Name: "email", Value: ana}, {Name: "name", Value: "Ana Lopes"}, {Name: "offline_access"}}})
 	account := with(view.Account{Name: "Ana Lopes", Identifier: ana, Services: []view.Service{{Name: shop, URL: "https://shop.example/"}},
-		Connected: []view.Connection{{ID: "1", Name: "Recipes", ThirdParty: true, Shares: []view.Share{{Name: "email", Value: ana}}, Since: now.AddDate(0, -2, 0)}},
-		Sessions:  []view.Session{{ID: "1", Browser: "Firefox", System: "Windows", This: true, Seen: now}, {ID: "2", Browser: "Safari", System: "iPhone", Phone: true, Seen: now.Add(-26 * time.Hour)}}})
-	account.Application = ""
+		Devices: 2, Connected: 1, Language: "en"})
+	devices := with(view.Devices{Sessions: []view.Session{
+		{ID: "1", Browser: "Firefox", System: "Windows", This: true, Seen: now}, {ID: "2", Browser: "Safari", System: "iPhone", Phone: true, Seen: now.Add(-26 * time.Hour)}}})
+	for _, page := range []*view.Page{&account, &devices} {
+		page.Application, page.Portal = "", &view.Portal{HomeURL: "#"}
+		for _, door := range doors {
+			page.Portal.Links = append(page.Portal.Links, view.PortalLink{Name: door.name, URL: "#", Here: page == &devices && door.path == devicesPath})
+		}
+	}
 	return map[string]view.Page{
 		"sign-in":        with(view.Identify{Kinds: []string{"email"}, Create: true}),
 		"password":       with(view.Password{Identifier: ana, Stay: true, Code: true}),
@@ -49,6 +55,7 @@ func previews(t *tenant.Tenant, now time.Time) map[string]view.Page {
 		"new-password":   with(view.NewPassword{Identifier: ana, MinLength: t.Settings.Password.MinLength, Skip: true}),
 		"consent":        consent,
 		"account":        account,
+		"devices":        devices,
 		"fault":          {Data: view.Fault{}},
 	}
 }

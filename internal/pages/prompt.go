@@ -2,7 +2,6 @@ package pages
 
 import (
 	"cmp"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -41,10 +40,13 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 	}
 	p.describe(t, s, &out.page)
 	switch s.Prompt.(type) {
-	case step.PasswordPrompt, step.CodePrompt, step.NewPasswordPrompt, step.IdentifyPrompt, step.CreateAccountPrompt, step.RecoverPrompt:
+	case step.PasswordPrompt, step.CodePrompt, step.NewPasswordPrompt, step.NewAddressPrompt, step.ProveAddressPrompt, step.IdentifyPrompt, step.CreateAccountPrompt, step.RecoverPrompt:
 		out.back = s.typed != nil
 	}
 	if prompt, asks := s.Prompt.(step.DisownPrompt); asks && prompt.Dead {
+		out.status = http.StatusGone
+	}
+	if data, is := out.page.Data.(view.JoinOrganization); is && data.Dead && !data.Member {
 		out.status = http.StatusGone
 	}
 	if prompt, asks := s.Prompt.(step.InvitationPrompt); asks && prompt.Dead {
@@ -95,37 +97,51 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 	switch prompt := s.Prompt.(type) {
 	case step.IdentifyPrompt:
 		keep("identifier", prompt.Value)
-		page.Data = view.Identify{Kinds: kindsOf(prompt.Kinds), Create: prompt.MayOpen}
+		page.Data = view.Identify{Kinds: kindsOf(prompt.Kinds, prompt.Phone), Create: prompt.MayOpen}
 	case step.RecoverPrompt:
 		keep("identifier", prompt.Value)
-		page.Data = view.Recover{Kinds: kindsOf(prompt.Kinds)}
+		page.Data = view.Recover{Kinds: kindsOf(prompt.Kinds, prompt.Phone)}
 	case step.CreateAccountPrompt:
 		keep("identifier", prompt.Value)
-		page.Data = view.CreateAccount{SignIn: true}
+		page.Data = view.CreateAccount{SignIn: true, Phone: prompt.Phone}
 	case step.PasswordPrompt:
 		if prompt.Stay {
 			page.Values["stay"] = "true"
 		}
-		page.Data = view.Password{Identifier: prompt.Identifier, Stay: prompt.OfferStay, Code: true, Recover: true}
+		page.Data = view.Password{Identifier: prompt.Identifier, Stay: prompt.OfferStay, Code: true, Recover: true, Account: prompt.Account}
 	case step.CodePrompt:
-		page.Data = view.Code{Address: prompt.Address, SignUp: prompt.SignUp, Recovery: prompt.Recovery, Length: prompt.Digits, Resend: true, Back: true,
-			Password: !prompt.SignUp && !prompt.Recovery}
+		page.Data = view.Code{Address: prompt.Address, SignUp: prompt.SignUp, Recovery: prompt.Recovery, Account: prompt.Account, Length: prompt.Digits, Resend: true, Back: true,
+			Password: !prompt.SignUp && !prompt.Recovery && !prompt.Account, Phone: prompt.Phone, Mailed: prompt.Mailed, Mail: prompt.MayMail, Text: prompt.MayText}
+		p.describeCode(s, page, prompt.Sent, prompt.Mailed)
 		switch {
-		case s.typed.Get("choose") == "resend" && prompt.Sent && s.Limited == nil:
-			page.Notice = &view.Notice{Tone: view.OK, Text: view.T("notice.code_sent")}
-		case !prompt.Sent:
-			page.Notice = &view.Notice{Tone: view.Info, Text: view.T("notice.code_expired")}
+		case prompt.Returned && len(s.Errors) == 0:
+			page.Notice = &view.Notice{Tone: view.Info, Text: view.T("notice.code_returned")}
+		case prompt.NoTexts:
+			page.Notice = &view.Notice{Tone: view.Problem, Text: view.T("notice.no_texts")}
 		}
-		if slices.ContainsFunc(s.Errors, func(e journey.FieldError) bool { return e.Code == "code_wrong" }) {
-			keep("code", "")
+	case step.ProveAddressPrompt:
+		page.Data = view.Code{Address: prompt.Address, New: true, Length: prompt.Digits, Resend: true, Back: true}
+		p.describeCode(s, page, prompt.Sent, false)
+	case step.NewAddressPrompt:
+		keep("identifier", prompt.Value)
+		if s.typed.Get("end_others") != "" {
+			page.Values["end_others"] = "true"
 		}
+		page.Data = view.NewAddress{Replaces: prompt.Replaces}
+	case step.CloseAccountPrompt:
+		page.Data = view.CloseAccount{Until: prompt.Until}
+	case step.RemoveAddressPrompt:
+		page.Data = view.RemoveAddress{Address: prompt.Address, Last: prompt.Last}
 	case step.NewPasswordPrompt:
-		page.Data = view.NewPassword{Identifier: prompt.Identifier, MinLength: prompt.MinLength, Skip: prompt.MaySkip, Recovery: prompt.Recovery}
+		page.Data = view.NewPassword{Identifier: prompt.Identifier, MinLength: prompt.MinLength, Skip: prompt.MaySkip, Recovery: prompt.Recovery, Account: prompt.Account}
+		if prompt.Account && (!s.typed.Has("new_password") || s.typed.Get("end_others") != "") {
+			page.Values["end_others"] = "true" // unless it was taken out
+		}
 	case step.CollectPrompt:
 		for _, field := range prompt.Fields {
-			keep(field, prompt.Values[field])
+			keep(field.Name, "")
 		}
-		page.Data = view.Collect{Fields: fieldsOf(t, prompt.Fields)}
+		page.Data = view.Collect{Fields: fieldsOf(prompt.Fields)}
 	case step.TermsPrompt:
 		documents := make([]view.Document, 0, len(prompt.Documents))
 		for _, d := range prompt.Documents {
@@ -134,6 +150,12 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		page.Data = view.Terms{Documents: documents, Decline: true}
 	case step.ConsentPrompt:
 		page.Data = p.consentOf(s, prompt)
+	case step.MembershipPrompt:
+		page.Data = p.joinOf(t, s.lang, prompt.Offer, view.JoinOrganization{SignedIn: prompt.SignedIn})
+	case step.JoinPrompt:
+		page.Data = p.joinOf(t, s.lang, prompt.Offer, view.JoinOrganization{Decide: true})
+	case step.OrganizationPrompt:
+		page.Data = view.ChooseOrganization{Organizations: belongings(prompt.Memberships)}
 	case step.DisownPrompt:
 		page.Data = view.Disown{Dead: prompt.Dead, RecoverURL: t.URL("/recover") + "?ui_locales=" + url.QueryEscape(s.lang)}
 	case step.KeepPrompt:
@@ -144,10 +166,15 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		message := view.Message{Body: view.T("message." + prompt.Text)}
 		if prompt.Text == "no_account" {
 			message.Title, message.Continue = view.T("message.no_account_title"), view.T("identify.create")
+		} else if titled(prompt.Text) {
+			message.Title, message.Continue = view.T("message."+prompt.Text+"_title"), view.T("message."+prompt.Text+"_continue")
 		}
 		page.Data = message
 	case step.DenyPrompt:
 		deny := view.Deny{Reason: reasonOf(prompt.Reason)}
+		if s.Return.Kind == returnAccount && s.Return.Params != "" {
+			deny.AccountURL = t.URL(s.Return.Params)
+		}
 		if s.Application != nil {
 			deny.BackURL = s.Application.HomeURL
 		}
@@ -157,19 +184,43 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 	}
 }
 
+// describeCode says whether a code is under way, and keeps a wrong one, which is
+// mostly one that was misread.
+func (p *Pages) describeCode(s shown, page *view.Page, sent, mailed bool) {
+	switch {
+	case slices.Contains([]string{"resend", "by_mail", "by_text"}, s.typed.Get("choose")) && sent && !mailed && s.Limited == nil:
+		page.Notice = &view.Notice{Tone: view.OK, Text: view.T("notice.code_sent")}
+	case !sent:
+		page.Notice = &view.Notice{Tone: view.Info, Text: view.T("notice.code_expired")}
+	}
+	if code := s.typed.Get("code"); code != "" && slices.ContainsFunc(s.Errors, func(e journey.FieldError) bool { return e.Code == "code_wrong" }) {
+		page.Values["code"] = code
+	}
+}
+
+// titled tells whether what a notice says has a title and a button of its own.
+func titled(text string) bool { return text == "code_first" || text == "address_taken" }
+
 // kindsOf are the kinds of address that a field takes. Identifiers of the
 // tenant's own look like user names.
-func kindsOf(declared []string) []string {
-	if len(declared) > 0 {
-		return []string{"email", "username"}
+func kindsOf(declared []string, phone bool) []string {
+	kinds := []string{"email"}
+	if phone {
+		kinds = append(kinds, "phone")
 	}
-	return []string{"email"}
+	if len(declared) > 0 {
+		kinds = append(kinds, "username")
+	}
+	return kinds
 }
 
 // describeLimit says what is paused, until when, and what works meanwhile.
 func (p *Pages) describeLimit(s shown, page *view.Page) {
 	limit := *s.Limited
 	code, atCode := s.Prompt.(step.CodePrompt)
+	if proving, is := s.Prompt.(step.ProveAddressPrompt); is {
+		code, atCode = step.CodePrompt{Sent: proving.Sent, SignUp: true}, true // no password instead
+	}
 	notice := ""
 	var about []any
 	switch {
@@ -188,6 +239,7 @@ func (p *Pages) describeLimit(s shown, page *view.Page) {
 	page.Errors, page.Notice = nil, nil
 	page.Data = view.Limited{
 		Until: limit.Until, Code: limit.What == budget.Password, Password: atCode && !code.SignUp, Back: limit.What != budget.Hash,
+		Mail: atCode && code.MayMail,
 	}
 }
 
@@ -222,41 +274,28 @@ func labelOf(claim step.Claim, lang string) string {
 	return cmp.Or(claim.Label[lang], claim.Label["en"], claim.Name)
 }
 
-// property is what a profile's schema says for whoever asks for it.
-type property struct {
-	Title       string `json:"title"`
-	Description string `json:"description"`
-	Format      string `json:"format"`
-	Enum        []any  `json:"enum"`
-	MaxLength   int    `json:"maxLength"`
-}
-
 // fieldsOf are the fields that ask for profile properties. The standard claims
 // have words of their own in every language; for a tenant's own properties its
 // schema speaks.
-func fieldsOf(t *tenant.Tenant, names []string) []view.Field {
-	var schema struct {
-		Properties map[string]json.RawMessage `json:"properties"`
-	}
-	_ = json.Unmarshal(t.Settings.Profile, &schema) // it was compiled; what cannot be read says nothing
-	fields := make([]view.Field, 0, len(names))
-	for _, name := range names {
-		var said property
-		_ = json.Unmarshal(schema.Properties[name], &said)
-		field := view.Field{Name: name, Required: true, MaxLength: said.MaxLength}
-		if !standard(name) {
-			field.Label, field.Why = view.Literal(said.Title), view.Literal(said.Description)
-			switch said.Format {
-			case "email", "date":
-				field.Type = said.Format
-			case "uri":
+func fieldsOf(attributes []tenant.Attribute) []view.Field {
+	fields := make([]view.Field, 0, len(attributes))
+	for _, a := range attributes {
+		field := view.Field{Name: a.Name, Required: a.Required, MaxLength: a.MaxLength}
+		if !standard(a.Top()) {
+			field.Label, field.Why = view.Literal(a.Title), view.Literal(a.Description)
+			switch {
+			case a.Type == "boolean":
+				field.Type = "checkbox"
+			case a.Type == "integer", a.Type == "number":
+				field.Type = "number"
+			case a.Format == "email", a.Format == "date":
+				field.Type = a.Format
+			case a.Format == "uri":
 				field.Type = "url"
 			}
 		}
-		for _, value := range said.Enum {
-			if text, ok := value.(string); ok {
-				field.Options = append(field.Options, view.Option{Value: text, Label: view.Literal(text)})
-			}
+		for _, value := range a.Options {
+			field.Options = append(field.Options, view.Option{Value: value, Label: view.Literal(value)})
 		}
 		fields = append(fields, field)
 	}

@@ -37,6 +37,7 @@ func (p *Pages) draw(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, s
 	}
 	s.page.Look, s.page.Now = look, p.Clock.Now()
 	p.name(r, &s)
+	s.page.Appearance, _ = p.chosen(r, t)
 	var out bytes.Buffer
 	if err := p.Views.Render(&out, s.page); err != nil {
 		p.bare(w, r, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/cardea-id/cardea/internal/i18n"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/pages/view"
+	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 // faultWords words the codes of journey.FieldError.
@@ -19,6 +20,7 @@ var faultWords = map[string]string{
 	"identifier_invalid":         "error.identifier_unknown_kind",
 	"email_invalid":              "error.email",
 	"phone_invalid":              "error.phone",
+	"phone_no_texts":             "error.phone_no_texts",
 	"password_empty":             "error.password_required",
 	"password_wrong":             "error.password_wrong",
 	"password_malformed":         "error.invalid",
@@ -30,8 +32,10 @@ var faultWords = map[string]string{
 	"code_wrong":                 "error.code_wrong",
 	"code_expired":               "error.code_expired",
 	"code_exhausted":             "error.code_tries",
+	"address_same":               "error.address_same",
 	"field_empty":                "error.required",
 	"field_invalid":              "error.invalid",
+	"organization_gone":          "error.organization_gone",
 }
 
 // fieldWords are more telling words for single fields.
@@ -60,6 +64,26 @@ func wordsOf(fault journey.FieldError) view.Text {
 	return view.T("error.general")
 }
 
+// wordsOfAttribute says what is wrong with an attribute of a profile.
+func wordsOfAttribute(fields []tenant.Attribute, fault tenant.Fault) view.Text {
+	if fault.Missing {
+		return view.T("error.required")
+	}
+	for _, a := range fields {
+		if a.Name == fault.Name && len(a.Options) == 0 {
+			switch a.Format {
+			case "email":
+				return view.T("error.email")
+			case "date":
+				return view.T("error.date")
+			case "uri":
+				return view.T("error.url")
+			}
+		}
+	}
+	return wordsOf(journey.FieldError{Field: fault.Name, Code: "field_invalid"})
+}
+
 func count(n any) int {
 	value, _ := n.(int)
 	return value
@@ -70,7 +94,7 @@ func reasonOf(name string) view.Text {
 	switch name {
 	case "account_closed":
 		return view.T("deny.locked")
-	case "terms_declined", "sign_up_closed", "no_account", "stays_closed", "invitation_over":
+	case "terms_declined", "sign_up_closed", "no_account", "account_changed", "stays_closed", "invitation_over":
 		return view.T("deny." + name)
 	}
 	return view.Text{}

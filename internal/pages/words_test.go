@@ -17,7 +17,9 @@ func TestEverythingHasWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys := []string{"notice.code_sent", "notice.code_expired", "notice.send_paused", "notice.code_paused", "notice.password_paused",
-		"notice.access_removed", "notice.password_saved", "notice.disowned", "message.no_account", "message.no_account_title", "notice.device_signed_out", "notice.others_signed_out"}
+		"notice.access_removed", "notice.password_saved", "notice.disowned", "message.no_account", "message.no_account_title", "notice.device_signed_out", "notice.others_signed_out",
+		"notice.saved", "notice.profile_saved", "notice.profile_changed", "notice.password_saved_alone", "notice.address_added", "notice.address_changed", "notice.address_removed",
+		"message.code_first", "message.code_first_title", "message.code_first_continue", "message.address_taken", "message.address_taken_title", "message.address_taken_continue"}
 	for _, key := range faultWords {
 		keys = append(keys, key)
 	}
@@ -27,7 +29,7 @@ func TestEverythingHasWords(t *testing.T) {
 	for _, code := range []string{"password_too_short", "password_too_long", "whatever"} {
 		keys = append(keys, wordsOf(journey.FieldError{Code: code, Params: map[string]any{"Min": 15, "Max": 99}}).Key)
 	}
-	for _, reason := range []string{"account_closed", "terms_declined", "sign_up_closed", "no_account", "stays_closed", "invitation_over"} {
+	for _, reason := range []string{"account_closed", "terms_declined", "sign_up_closed", "no_account", "account_changed", "stays_closed", "invitation_over"} {
 		key := reasonOf(reason).Key
 		if key == "" {
 			t.Errorf("the denial %q has no words", reason)
@@ -52,7 +54,7 @@ func TestEveryPromptHasAPage(t *testing.T) {
 	p := &Pages{Options: Options{Views: views}}
 	for _, prompt := range []journey.Prompt{
 		step.IdentifyPrompt{}, step.CreateAccountPrompt{}, step.RecoverPrompt{}, step.DisownPrompt{}, step.KeepPrompt{}, step.InvitationPrompt{}, step.PasswordPrompt{}, step.CodePrompt{}, step.NewPasswordPrompt{},
-		step.TermsPrompt{}, step.ConsentPrompt{}, step.NoticePrompt{}, step.DenyPrompt{},
+		step.NewAddressPrompt{}, step.ProveAddressPrompt{}, step.RemoveAddressPrompt{}, step.CloseAccountPrompt{}, step.CollectPrompt{}, step.TermsPrompt{}, step.ConsentPrompt{}, step.NoticePrompt{}, step.DenyPrompt{},
 	} {
 		page := view.Page{Values: map[string]string{}}
 		p.describe(&tenant.Tenant{}, shown{View: &journey.View{Prompt: prompt}, lang: "en"}, &page)

@@ -32,6 +32,7 @@ import (
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/journey/step"
 	"github.com/cardea-id/cardea/internal/notify"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/pages"
 	"github.com/cardea-id/cardea/internal/pages/view"
 	"github.com/cardea-id/cardea/internal/session"
@@ -98,7 +99,7 @@ func newWorld(t testing.TB, change ...func(*tenant.Tenant)) *world {
 	w := &world{mails: make(chan notify.Mail, 100)}
 	w.World = sessiontest.New(t, sqldb.SQLite, []sqldb.MigrationSet{
 		budget.Migrations(), application.Migrations(), credential.Migrations(), challenge.Migrations(), grant.Migrations(),
-		consent.Migrations(), notify.Migrations(), journey.Migrations(),
+		consent.Migrations(), notify.Migrations(), journey.Migrations(), organization.Migrations(),
 	})
 	w.server = httptest.NewTLSServer(nil)
 	t.Cleanup(w.server.Close)
@@ -134,17 +135,18 @@ func newWorld(t testing.TB, change ...func(*tenant.Tenant)) *world {
 	t.Cleanup(func() { stop(); <-sent })
 
 	budgets := budget.New(w.DB, w.Clock)
+	organizations := organization.New(organization.Options{DB: w.DB, Ring: w.Ring, Log: w.Log, Budgets: budgets, Clock: w.Clock, Random: rand.Reader})
 	steps := step.Capabilities{
 		DB: w.DB, Ring: w.Ring, Log: w.Log, Budgets: budgets, Directory: w.Directory, Hasher: w.hasher, Checker: credential.NewChecker(nil),
 		Passwords: w.passwords, Challenges: challenge.New(challenge.Options{DB: w.DB, Ring: w.Ring, Clock: w.Clock, Random: rand.Reader}),
-		Outbox: outbox, Sessions: w.Sessions, Grants: w.grants, Consents: consent.New(consent.Options{DB: w.DB, Log: w.Log}), Clock: w.Clock, Random: rand.Reader,
+		Outbox: outbox, Sessions: w.Sessions, Grants: w.grants, Consents: consent.New(consent.Options{DB: w.DB, Log: w.Log}), Organizations: organizations, Clock: w.Clock, Random: rand.Reader,
 	}
 	kinds := step.Kinds(steps)
 	kinds["password"] = passwordStep{step.Password{Capabilities: steps}, &w.busy}
 	engine := must(journey.New(journey.Options{DB: w.DB, Ring: w.Ring, Budgets: budgets, Log: w.Log, Applications: w.apps, Devices: steps,
 		Subjects: steps, Facts: steps, Kinds: kinds, Clock: w.Clock, Random: rand.Reader, Logger: quiet}))(t)
 	w.pages = pages.New(pages.Options{
-		Engine: engine, Directory: w.Directory, Sessions: w.Sessions, Grants: w.grants, Applications: w.apps, Views: views,
+		Engine: engine, Directory: w.Directory, Sessions: w.Sessions, Grants: w.grants, Organizations: organizations, Applications: w.apps, Views: views,
 		Resolver: clientip.New(nil), DB: w.DB, Ring: w.Ring, Clock: w.Clock, Random: rand.Reader, Logger: quiet, Jar: browser.Jar{},
 		Resume: map[string]func(http.ResponseWriter, *http.Request, *tenant.Tenant, *journey.Finished){"authorize": w.resume},
 	})
@@ -253,12 +255,22 @@ func (w *world) customer(t testing.TB, email, password string, profile map[strin
 // code is the code of the next mail.
 func (w *world) code(t testing.TB) string {
 	t.Helper()
+	for {
+		if m := w.mail(t); m.Code != "" {
+			return m.Code
+		}
+	}
+}
+
+// mail is the next mail.
+func (w *world) mail(t testing.TB) notify.Mail {
+	t.Helper()
 	select {
 	case m := <-w.mails:
-		return m.Code
+		return m
 	case <-time.After(20 * time.Second):
 		t.Fatal("no mail came")
-		return ""
+		return notify.Mail{}
 	}
 }
 

@@ -14,14 +14,21 @@ import (
 
 // checkBrand asks those who draw a brand's pages and write its messages.
 func checkBrand(views *view.Views, words *notify.Words, t *tenant.Tenant) error {
-	return errors.Join(pages.CheckBrand(views, t), words.CheckBrand(t.Brand.Document.Mail))
+	return errors.Join(pages.CheckBrand(views, t), words.CheckBrand(t.Brand.Document.Mail), words.CheckTexts(t.Brand.Document.SMS))
 }
 
 // brandOfMail is what notify needs to know of a tenant's brand. The sender is
 // the brand's, else the tenant's, else the installation's.
 func (s *Server) brandOfMail(ctx context.Context, t *tenant.Tenant) (notify.Brand, error) {
 	own := t.Brand.Document.Mail
-	brand := notify.Brand{Name: t.Brand.Name, FromName: own.FromName, From: own.FromAddress, ReplyTo: own.ReplyTo, Texts: own.Texts, AccountURL: t.URL("/account")}
+	brand := notify.Brand{Name: t.Brand.Name, FromName: own.FromName, From: own.FromAddress, ReplyTo: own.ReplyTo, Texts: own.Texts, AccountURL: t.URL("/account"),
+		Sender: t.Brand.Document.SMS.Sender, SMS: t.Brand.Document.SMS.Texts}
+	if brand.Sender == "" {
+		brand.Sender = s.Config.SMS.Sender
+	}
+	if brand.Sender == "" && s.Development {
+		brand.Sender = "Cardea"
+	}
 	var err error
 	if brand.Accent, brand.OnAccent, err = s.Pages.Accent(ctx, t); err != nil {
 		return notify.Brand{}, err

@@ -28,7 +28,7 @@ func TestConsentNamesWhatIsNotKnownYet(t *testing.T) {
 		}
 		p = browser.Answer(p, url.Values{"decision": {"allow"}})
 		tokens := h.recipes.Redeem(i, r, p)
-		account := servertest.Text(browser.Get(i.Base + h.tenant.Path + "/account").Body)
+		account := servertest.Text(browser.Get(i.Base + h.tenant.Path + "/account/applications/" + string(h.recipes.ID)).Body)
 		for _, want := range []string{"Once you have given it", "Your phone number", "Your address"} {
 			if !strings.Contains(account, want) {
 				t.Errorf("the account page does not say %q: %s", want, account)
@@ -48,7 +48,7 @@ func TestConsentNamesWhatIsNotKnownYet(t *testing.T) {
 		if _, claims := h.recipes.UserInfo(i, tokens.Access); claims["address"] == nil {
 			t.Errorf("what was asked for is not given once it is known: %v", claims)
 		}
-		if text := servertest.Text(browser.Get(i.Base + h.tenant.Path + "/account").Body); !strings.Contains(text, "Lemnos") {
+		if text := servertest.Text(browser.Get(i.Base + h.tenant.Path + "/account/applications/" + string(h.recipes.ID)).Body); !strings.Contains(text, "Lemnos") {
 			t.Errorf("the account page does not have the new value: %s", text)
 		}
 	})

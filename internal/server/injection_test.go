@@ -3,10 +3,12 @@ package server_test
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/notify"
 	"github.com/cardea-id/cardea/internal/server/servertest"
 	"github.com/cardea-id/cardea/internal/sqldb"
 )
@@ -74,6 +76,7 @@ func TestWhatIsEchoedIsText(t *testing.T) {
 		mails.Answer(q, url.Values{"choose": {"code"}})
 		i.CodeAfter(anaMail, before)
 		letters, err := i.Inbox.List(t.Context(), "", "", 5)
+		letters = slices.DeleteFunc(letters, func(m notify.Letter) bool { return m.Code == "" })
 		if err != nil || len(letters) != 1 || letters[0].To != anaMail {
 			t.Fatalf("%d letters %v", len(letters), err)
 		}

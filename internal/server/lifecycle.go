@@ -39,7 +39,8 @@ var lifecycleTemplates = map[customer.About]notify.Template{
 }
 
 // lifecycleNotice makes ready what a customer is told of the life of his
-// account, at every e-mail address that he has proved; who is invited, at the
+// account, at every e-mail address that he has proved, or by text message where
+// he has none; who is invited, at the
 // ones that he is to prove, with a link that does. The language is the one that
 // he has told, else the tenant's first.
 func (s *Server) lifecycleNotice(ctx context.Context, n customer.Notice) (func(*sqldb.Tx) error, error) {
@@ -63,8 +64,12 @@ func (s *Server) lifecycleNotice(ctx context.Context, n customer.Notice) (func(*
 	now := s.Clock.Now()
 	var messages []notify.Message
 	var links []challenge.Link
+	by, kind := step.NoticesBy(t, who)
+	if invited { // the link proves an e-mail address
+		by, kind = notify.ByMail, identifier.Email
+	}
 	for _, it := range who.Identifiers {
-		if it.Kind != identifier.Email || it.Verified == invited {
+		if it.Kind != kind || it.Verified == invited || by == notify.ByText && !step.Textable(t, it.Key) {
 			continue
 		}
 		address, err := identifier.Normalise(it.Kind, it.Display, identifier.Options{})
@@ -72,7 +77,7 @@ func (s *Server) lifecycleNotice(ctx context.Context, n customer.Notice) (func(*
 			return nil, fmt.Errorf("read where a notice goes: %w", err)
 		}
 		m := notify.Message{Tenant: t.ID, Brand: t.Brand.ID, Customer: who.ID, Key: n.Key,
-			Handle: keys.Lookup(string(address.Kind), address.Key)[0], To: address.Key,
+			Handle: keys.Lookup(string(address.Kind), address.Key)[0], To: address.Key, By: by,
 			Template: lifecycleTemplates[n.About], Lang: lang, Data: notify.Data{At: now, Until: n.Until}, Expires: now.Add(lifecycleNoticeLife)}
 		switch n.About {
 		case customer.AboutClosed, customer.AboutDormancy, customer.AboutErasure:

@@ -531,4 +531,3 @@ func TestALockLiftsByItself(t *testing.T) {
 		}
 	})
 }
-

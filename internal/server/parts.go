@@ -27,14 +27,19 @@ import (
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
 	"github.com/cardea-id/cardea/internal/explain"
+	"github.com/cardea-id/cardea/internal/geoip"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/idempotency"
 	"github.com/cardea-id/cardea/internal/jose"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/journey/step"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
 	"github.com/cardea-id/cardea/internal/oauth"
+	"github.com/cardea-id/cardea/internal/operator"
+	"github.com/cardea-id/cardea/internal/organization"
+	"github.com/cardea-id/cardea/internal/outgoing"
 	"github.com/cardea-id/cardea/internal/pages"
 	"github.com/cardea-id/cardea/internal/pages/view"
 	"github.com/cardea-id/cardea/internal/problem"
@@ -68,37 +73,44 @@ type Environment struct {
 type Server struct {
 	Environment
 
-	DB           *sqldb.DB
-	KeyStore     *sqldb.DB
-	Ring         *keyring.Ring
-	Log          *event.Log
-	Watch        *configversion.Watch
-	Budgets      *budget.Budgets
-	Explanations *explain.Journal
-	Tenants      *tenant.Store
-	SigningKeys  *signingkey.Keys
-	Applications *application.Store
-	Directory    *customer.Directory
-	Hasher       *credential.Hasher
-	Checker      *credential.Checker
-	Passwords    *credential.Passwords
-	Challenges   *challenge.Challenges
-	Sessions     *session.Sessions
-	Grants       *grant.Grants
-	Claims       *claim.Sets
-	Consents     *consent.Consents
-	Words        *notify.Words // of messages
-	Inbox        *notify.Inbox // nil but in development
-	Outbox       *notify.Outbox
-	Journeys     *journey.Engine
-	Pages        *pages.Pages
-	OAuth        *oauth.Provider
+	DB            *sqldb.DB
+	KeyStore      *sqldb.DB
+	Ring          *keyring.Ring
+	Log           *event.Log
+	Watch         *configversion.Watch
+	Budgets       *budget.Budgets
+	Explanations  *explain.Journal
+	Tenants       *tenant.Store
+	SigningKeys   *signingkey.Keys
+	Applications  *application.Store
+	Directory     *customer.Directory
+	Hasher        *credential.Hasher
+	Checker       *credential.Checker
+	Passwords     *credential.Passwords
+	Challenges    *challenge.Challenges
+	Sessions      *session.Sessions
+	Grants        *grant.Grants
+	Claims        *claim.Sets
+	Consents      *consent.Consents
+	Operators     *operator.Operators
+	Once          *idempotency.Keys // of requests to the admin API
+	Organizations *organization.Organizations
+	Words         *notify.Words // of messages
+	Inbox         *notify.Inbox // nil but in development
+	Outbox        *notify.Outbox
+	Asking        *outgoing.Client // whom the program itself asks over HTTP
+	Journeys      *journey.Engine
+	Pages         *pages.Pages
+	OAuth         *oauth.Provider
 
 	problems problem.Writer
 	resolver *clientip.Resolver
+	hooks    http.Handler       // what providers of mail tell of bounces
 	forms    *ratelimit.Limiter // of forms posted to the hosted pages, by network; nil limits nothing
 	failures *ratelimit.Limiter // of failed client authentications, by network; nil limits nothing
+	operated *ratelimit.Limiter // of requests to the admin API, by operator; nil limits nothing
 	breached *credential.BreachedList
+	places   *geoip.Places // nil where geoip_file is not set
 	metrics  *metrics
 	draining atomic.Bool // whether the program is about to stop
 	shed     sampled     // requests answered with 503
@@ -127,7 +139,7 @@ func Migrations() []sqldb.MigrationSet {
 		keyring.Migrations(), event.Migrations(), configversion.Migrations(), budget.Migrations(),
 		tenant.Migrations(), signingkey.Migrations(), application.Migrations(), customer.Migrations(),
 		credential.Migrations(), challenge.Migrations(), session.Migrations(), grant.Migrations(),
-		consent.Migrations(), notify.Migrations(), journey.Migrations(), explain.Migrations(),
+		consent.Migrations(), notify.Migrations(), journey.Migrations(), explain.Migrations(), operator.Migrations(), idempotency.Migrations(), organization.Migrations(),
 	}
 }
 
@@ -204,6 +216,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	}
 	s.Watch = configversion.New(s.DB, env.Clock, env.Logger)
 	s.Budgets = budget.New(s.DB, env.Clock)
+	s.Asking = outgoing.New(outgoing.Options{Allow: env.Config.Outgoing.AllowNetworks})
 	if s.Explanations, err = explain.New(s.DB, env.Clock); err != nil {
 		return nil, err
 	}
@@ -233,6 +246,11 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		MemoryKiB: env.Config.Hashing.MemoryLimitMiB * 1024, Queue: env.Config.Hashing.QueueLength, Clock: env.Clock, Random: env.Random}); err != nil {
 		return nil, err
 	}
+	if path := env.Config.GeoIPFile; path != "" {
+		if s.places, err = geoip.Open(path); err != nil {
+			return nil, fmt.Errorf("geoip_file: %w", err)
+		}
+	}
 	if path := env.Config.BreachedPasswordsFile; path != "" {
 		if s.breached, err = credential.OpenBreachedList(path); err != nil {
 			return nil, fmt.Errorf("breached_passwords_file: %w", err)
@@ -247,14 +265,18 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		Seen: s.Directory.NoteSeen})
 	s.Claims = &claim.Sets{}
 	s.Consents = consent.New(consent.Options{DB: s.DB, Log: s.Log})
+	s.Once = &idempotency.Keys{DB: s.DB, Ring: s.Ring, Clock: env.Clock}
+	s.Operators = operator.New(operator.Options{DB: s.DB, Log: s.Log, Clock: env.Clock, Random: env.Random})
 	if err := s.openOutbox(); err != nil {
 		return nil, err
 	}
+	s.Organizations = organization.New(organization.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Budgets: s.Budgets, Clock: env.Clock, Random: env.Random,
+		Hold: s.holdMember, Holder: s.Directory.Find, NameOf: s.nameOf, Mail: s.mailInvitation})
 
 	// Flow.
 	steps := step.Capabilities{DB: s.DB, Ring: s.Ring, Log: s.Log, Budgets: s.Budgets, Directory: s.Directory, Hasher: s.Hasher,
 		Checker: s.Checker, Passwords: s.Passwords, Challenges: s.Challenges, Outbox: s.Outbox, Sessions: s.Sessions,
-		Grants: s.Grants, Claims: s.Claims, Consents: s.Consents, Clock: env.Clock, Random: env.Random}
+		Grants: s.Grants, Claims: s.Claims, Consents: s.Consents, Organizations: s.Organizations, Places: s.places, Clock: env.Clock, Random: env.Random}
 	if s.Journeys, err = journey.New(journey.Options{DB: s.DB, Ring: s.Ring, Budgets: s.Budgets, Log: s.Log, Applications: s.Applications,
 		Devices: steps, Subjects: steps, Facts: steps, Kinds: step.Kinds(steps), Clock: env.Clock, Random: env.Random,
 		Logger: env.Logger}); err != nil {
@@ -269,14 +291,20 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	if s.failures, err = perNetwork(env, env.Config.Rate.FailuresPerSecond, env.Config.Rate.FailuresBurst); err != nil {
 		return nil, err
 	}
+	if s.hooks, err = s.mailHooks(); err != nil {
+		return nil, err
+	}
+	if s.operated, err = perNetwork(env, env.Config.Rate.AdminPerSecond, env.Config.Rate.AdminBurst); err != nil {
+		return nil, err
+	}
 	jar := browser.Jar{Insecure: env.Development}
 	resume := map[string]func(http.ResponseWriter, *http.Request, *tenant.Tenant, *journey.Finished){}
-	s.Pages = pages.New(pages.Options{Engine: s.Journeys, Directory: s.Directory, Sessions: s.Sessions, Grants: s.Grants,
-		Applications: s.Applications, Views: views, Jar: jar, Resolver: s.resolver, DB: s.DB, Ring: s.Ring,
-		Clock: env.Clock, Random: env.Random, Logger: env.Logger, Resume: resume, BrandAsset: s.Tenants.BrandAsset})
+	s.Pages = pages.New(pages.Options{Engine: s.Journeys, Directory: s.Directory, Sessions: s.Sessions, Grants: s.Grants, Organizations: s.Organizations,
+		Passwords: s.Passwords, Applications: s.Applications, Views: views, Jar: jar, Resolver: s.resolver, DB: s.DB, Ring: s.Ring,
+		Clock: env.Clock, Random: env.Random, Logger: env.Logger, Resume: resume, BrandAsset: s.Tenants.BrandAsset, Enrolment: enrolment{s}})
 	s.OAuth = oauth.New(oauth.Options{DB: s.DB, Ring: s.Ring, Applications: s.Applications, Directory: s.Directory, Sessions: s.Sessions,
-		Grants: s.Grants, SigningKeys: s.SigningKeys, Claims: s.Claims, ClaimDropped: s.metrics.claims.Inc, Interaction: interaction{s.Pages}, Jar: jar, Resolver: s.resolver,
-		Failures: s.failures, Clock: env.Clock, Random: env.Random, Logger: env.Logger})
+		Grants: s.Grants, Organizations: s.Organizations, SigningKeys: s.SigningKeys, Claims: s.Claims, ClaimDropped: s.metrics.claims.Inc, Interaction: interaction{s.Pages}, Jar: jar, Resolver: s.resolver,
+		Failures: s.failures, Held: s.heldScopes, Clock: env.Clock, Random: env.Random, Logger: env.Logger})
 	resume[oauth.ResumeKind] = s.OAuth.Resume
 	s.registerMetrics()
 
@@ -324,35 +352,6 @@ func (s *Server) openStores(ctx context.Context) error {
 	return nil
 }
 
-// openOutbox chooses how messages leave: into the inbox in development, else
-// by SMTP, else not at all, which every message then says when it is given up.
-func (s *Server) openOutbox() error {
-	var err error
-	var transport notify.Transport = unconfigured{}
-	smtp := s.Config.SMTP
-	switch {
-	case s.Development:
-		s.Inbox = notify.NewInbox(s.DB)
-		transport = s.Inbox
-	case smtp.Host != "":
-		transport, err = notify.NewSMTP(notify.SMTPOptions{Host: smtp.Host, Port: smtp.Port, TLS: notify.TLSPolicy(smtp.TLS),
-			Username: smtp.User, Password: smtp.Password.Reveal()})
-		if err != nil {
-			return fmt.Errorf("smtp: %w", err)
-		}
-	}
-	s.Outbox, err = notify.New(notify.Options{DB: s.DB, Ring: s.Ring, Brands: s.mailBrand, Transport: transport, Words: s.Words,
-		Random: s.Random, Logger: s.Logger})
-	return err
-}
-
-// unconfigured refuses messages of an installation that cannot send any.
-type unconfigured struct{}
-
-func (unconfigured) Send(context.Context, notify.Mail) error {
-	return &notify.PermanentError{Reason: "smtp.host is not set"}
-}
-
 // erasers are what each capability deletes of a customer who is erased.
 func (s *Server) erasers() []func(*sqldb.Tx, id.Tenant, id.Customer) error {
 	return []func(*sqldb.Tx, id.Tenant, id.Customer) error{
@@ -361,6 +360,8 @@ func (s *Server) erasers() []func(*sqldb.Tx, id.Tenant, id.Customer) error {
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Sessions.EraseCustomer(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Grants.EraseCustomer(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Consents.EraseCustomer(tx, t, c) },
+		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Organizations.EraseCustomer(tx, t, c) },
+		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Operators.EraseCustomer(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Budgets.Clear(tx, t, c) },
 		journey.EraseCustomer,
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Explanations.Erase(tx, t, c) },
@@ -371,6 +372,7 @@ func (s *Server) erasers() []func(*sqldb.Tx, id.Tenant, id.Customer) error {
 // Close closes the stores.
 func (s *Server) Close() error {
 	var errs []error
+	errs = append(errs, s.places.Close())
 	if s.breached != nil {
 		errs = append(errs, s.breached.Close())
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/mailhook"
 	"github.com/cardea-id/cardea/internal/ratelimit"
 	"github.com/cardea-id/cardea/internal/route"
 	"github.com/cardea-id/cardea/internal/tenant"
@@ -49,6 +50,7 @@ func (s *Server) Handler() http.Handler {
 	root := http.NewServeMux()
 	root.HandleFunc("GET /healthz", s.healthy)
 	root.HandleFunc("GET /readyz", s.ready)
+	root.Handle("POST "+mailhook.Prefix+"{provider}", s.metrics.observe("POST "+mailhook.Prefix, s.hooks))
 	// RFC 8414, section 3.1: for an issuer with a path the well-known part
 	// comes first.
 	root.Handle("/.well-known/oauth-authorization-server/t/{slug}", s.bySlug(tenants, func(r *http.Request) string {
@@ -57,6 +59,7 @@ func (s *Server) Handler() http.Handler {
 	root.Handle("/t/{slug}/", s.bySlug(tenants, func(r *http.Request) string {
 		return strings.TrimPrefix(r.URL.Path, "/t/"+r.PathValue("slug"))
 	}))
+	root.Handle(adminPath, s.metrics.observe(adminPath, s.adminHandler(s.byHost(tenants))))
 	root.Handle("/", s.byHost(tenants))
 	return s.outermost(root)
 }
@@ -147,7 +150,11 @@ func (s *Server) outermost(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("X-Request-Id", string(request))
 		maps.Copy(h, fixed)
-		if r.Body != http.NoBody {
+		switch {
+		case r.Body == http.NoBody, strings.HasPrefix(r.URL.Path, adminPath): // which bounds each operation's by itself
+		case strings.HasPrefix(r.URL.Path, mailhook.Prefix): // which come in batches
+			r.Body = http.MaxBytesReader(w, r.Body, mailhook.MaxBody)
+		default:
 			r.Body = http.MaxBytesReader(w, r.Body, s.Config.Limits.MaxBodyBytes)
 		}
 		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}

@@ -136,6 +136,7 @@ func (s *Server) deleteOldEvents(ctx context.Context) error {
 func (s *Server) sweep(ctx context.Context) error {
 	sweeps := []func(context.Context, int) (int, error){
 		s.Budgets.Sweep, s.Challenges.Sweep, s.Challenges.SweepLinks, s.Sessions.Sweep, s.Grants.Sweep, s.Directory.SealReasons, s.Explanations.Sweep,
+		s.Once.Sweep, s.Organizations.Sweep, s.Organizations.FinishDeletions,
 		func(ctx context.Context, limit int) (int, error) {
 			n, err := s.Journeys.Sweep(ctx, limit)
 			return int(n), err

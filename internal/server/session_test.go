@@ -86,10 +86,10 @@ func TestTheAccountPageEndsOnlyOnesOwn(t *testing.T) {
 		h.recipes.SignIn(i, attacker, "ben@shop.example", anaPassword, nil)
 		account := i.Base + h.tenant.Path + "/account"
 		sid := claims(t, theirs.Access)["sid"].(string)
-		p := attacker.Get(account)
+		p := attacker.Get(account + "/devices")
 		for _, values := range []url.Values{
-			{"end": {sid}}, {"end": {sid}, "customer": {string(h.ana)}}, {"end": {"x"}}, {"end": {"\x00"}}, {"revoke": {"\x00"}},
-			{"revoke": {string(h.shop.ID)}}, {"end": {sid}, "user_id": {string(h.ana)}, "sub": {string(h.ana)}},
+			{"end": {sid}}, {"end": {sid}, "customer": {string(h.ana)}}, {"end": {"x"}}, {"end": {"\x00"}},
+			{"end": {sid}, "user_id": {string(h.ana)}, "sub": {string(h.ana)}},
 		} {
 			if got := attacker.Answer(p, values); got.Status >= 500 {
 				t.Errorf("%v was answered %d", values, got.Status)
@@ -107,8 +107,8 @@ func TestTheAccountPageEndsOnlyOnesOwn(t *testing.T) {
 			}
 		}
 		// And own ones.
-		p = victim.Get(account)
-		victim.Answer(p, url.Values{"revoke": {string(h.recipes.ID)}})
+		p = victim.Get(account + "/applications/" + string(h.recipes.ID))
+		victim.Answer(p, url.Values{"decision": {"remove"}})
 		if h.recipes.Active(i, theirs.Access) || h.recipes.Token(i, refreshing(theirs.Refresh)).Status == http.StatusOK {
 			t.Error("a connection that was removed is there")
 		}

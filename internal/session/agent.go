@@ -14,6 +14,7 @@ type Agent struct {
 	OS      string `json:"os"`      // "Android"
 	Device  string `json:"device"`  // "Pixel 8", "iPhone"; "" for a computer
 	IP      string `json:"ip"`
+	Place   string `json:"place,omitempty"` // roughly, in the language of the sign-in: "Lisbon, Portugal"; "" where unknown
 }
 
 // Hints are a browser's client hints (the Sec-CH-UA headers), which say more

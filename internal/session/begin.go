@@ -118,3 +118,10 @@ func (s *Sessions) Renew(tx *sqldb.Tx, t *tenant.Tenant, old *Session, r Renewal
 	}
 	return &x, secret, nil
 }
+
+// Carry has a customer's sessions live on as part of tx although his security
+// epoch has risen from before to epoch: he has changed what lets him in and
+// wants to stay signed in where he is. What was dead before stays so.
+func (s *Sessions) Carry(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, before, epoch int64) {
+	tx.Queue(`UPDATE session SET epoch = $4 WHERE tenant = $1 AND customer = $2 AND epoch >= $3 AND epoch < $4`, tenant, customer, before, epoch)
+}

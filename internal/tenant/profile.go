@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 )
 
 // maxSchemaBytes is the largest profile schema that is read.
@@ -15,13 +16,15 @@ const maxSchemaBytes = 64 << 10
 
 // ProfileSchema checks a customer's profile.
 type ProfileSchema struct {
-	schema *jsonschema.Schema
-	names  []string
+	schema     *jsonschema.Schema
+	names      []string
+	attributes []Attribute
 }
 
 // FieldFault says what is wrong with one property of a profile.
 type FieldFault struct {
 	Name   string // the top-level property
+	Part   string // "address.locality" where it is a part of that, else Name
 	Reason string // for an operator: what the schema says
 }
 
@@ -62,6 +65,9 @@ func CompileProfile(text []byte) (*ProfileSchema, error) {
 		return nil, fmt.Errorf("profile: %w", err)
 	}
 	compiled := &ProfileSchema{schema: schema}
+	if compiled.attributes, err = attributesOf(text); err != nil {
+		return nil, err
+	}
 	for name := range properties {
 		compiled.names = append(compiled.names, name)
 	}
@@ -99,12 +105,31 @@ func (p *ProfileSchema) Validate(profile map[string]any) []FieldFault {
 			if at := strings.LastIndex(reason, ": "); at >= 0 {
 				reason = reason[at+2:]
 			}
-			faults = append(faults, FieldFault{Name: name, Reason: reason})
+			faults = append(faults, faultsAt(name, reason, v)...)
 		}
 		for _, cause := range v.Causes {
 			walk(cause)
 		}
 	}
 	walk(invalid)
+	return faults
+}
+
+// faultsAt tells what one mistake is about: what is missing is not there to be
+// pointed at.
+func faultsAt(name, reason string, v *jsonschema.ValidationError) []FieldFault {
+	part := strings.Join(v.InstanceLocation[:min(2, len(v.InstanceLocation))], ".")
+	required, missing := v.ErrorKind.(*kind.Required)
+	if !missing {
+		return []FieldFault{{Name: name, Part: part, Reason: reason}}
+	}
+	var faults []FieldFault
+	for _, absent := range required.Missing {
+		fault := FieldFault{Name: name, Part: name + "." + absent, Reason: reason}
+		if name == "" {
+			fault.Name, fault.Part = absent, absent
+		}
+		faults = append(faults, fault)
+	}
 	return faults
 }

@@ -34,12 +34,16 @@ type Settings struct {
 	Profile     json.RawMessage      `json:"profile"`     // JSON Schema (2020-12) of the customers' profile; claim names are its properties
 	Identifiers []DeclaredIdentifier `json:"identifiers"` // kinds of identifiers beyond e-mail, phone and username
 	Region      string               `json:"region"`      // ISO 3166-1 alpha-2; how a phone number without a country code is read
+	Phone       Phone                `json:"phone"`
 	Terms       Terms                `json:"terms"`
 	Languages   []string             `json:"languages"` // BCP 47, the first is the default
 	Tokens      Tokens               `json:"tokens"`
 	Mail        Mail                 `json:"mail"`
+	Notices     Notices              `json:"notices"`
 	Lifecycle   Lifecycle            `json:"lifecycle"`
 	Claims      []claim.Mapping      `json:"claims"` // of the tenant's own, for all applications; an application's of the same name go before
+
+	Organizations Organizations `json:"organizations"`
 }
 
 // Lifecycle says what becomes of accounts by themselves, and when. 0 is never,
@@ -88,6 +92,28 @@ type Limits struct {
 	SendPerHour     int      `json:"send_per_hour"`
 	AttemptsPerCode int      `json:"attempts_per_code"`
 	CodeLifetime    Duration `json:"code_lifetime"` // at most 10 minutes
+}
+
+// Phone says whether codes go to phone numbers by text message, so that a number
+// opens an account, signs in and recovers as an e-mail address does, and bounds
+// what strangers can have sent: text messages cost money, and some are asked for
+// by whoever earns from their delivery. A browser in which the customer is known
+// draws on the number's part alone.
+type Phone struct {
+	Enabled        bool     `json:"enabled"`
+	Countries      []string `json:"countries"`        // ISO 3166-1 alpha-2; where text messages are sent; empty: to region alone
+	NumberPerHour  int      `json:"number_per_hour"`  // to one number
+	NetworkPerHour int      `json:"network_per_hour"` // asked for from one IPv4 address or IPv6 /64
+	CountryPerHour int      `json:"country_per_hour"` // to all numbers of one country
+	TenantPerHour  int      `json:"tenant_per_hour"`  // to all numbers
+}
+
+// TextsTo tells whether text messages are sent to numbers of a country.
+func (s Settings) TextsTo(country string) bool {
+	if len(s.Phone.Countries) == 0 {
+		return country == s.Region
+	}
+	return slices.Contains(s.Phone.Countries, country)
 }
 
 // DeclaredIdentifier is a kind of identifier that a tenant has of its own,
@@ -152,6 +178,12 @@ type Mail struct {
 	FromAddress string `json:"from_address"`
 }
 
+// Notices says what customers are told that they have not asked for. What was
+// changed about how one signs in is always told.
+type Notices struct {
+	NewSignIn bool `json:"new_sign_in"` // that somebody signed in on a device that the account was not used on before
+}
+
 // Duration is a time.Duration that is written as text, such as "15m" or "720h".
 type Duration time.Duration
 
@@ -169,24 +201,25 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 // standardProfile holds the standard claims of OpenID Connect Core 1.0,
 // section 5.1, that a customer tells about himself. E-mail and phone are
-// identifiers and not part of it.
+// identifiers and not part of it. What few shops ask for is hidden on the
+// profile's page until it is known.
 const standardProfile = `{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "type": "object",
   "additionalProperties": false,
   "properties": {
-    "name": {"type": "string", "minLength": 1, "maxLength": 200},
+    "name": {"type": "string", "minLength": 1, "maxLength": 200, "x-cardea-hidden": true},
     "given_name": {"type": "string", "minLength": 1, "maxLength": 100},
     "family_name": {"type": "string", "minLength": 1, "maxLength": 100},
-    "middle_name": {"type": "string", "maxLength": 100},
+    "middle_name": {"type": "string", "maxLength": 100, "x-cardea-hidden": true},
     "nickname": {"type": "string", "maxLength": 100},
-    "preferred_username": {"type": "string", "maxLength": 100},
-    "profile": {"type": "string", "maxLength": 500},
-    "picture": {"type": "string", "maxLength": 500},
-    "website": {"type": "string", "maxLength": 500},
-    "gender": {"type": "string", "maxLength": 50},
+    "preferred_username": {"type": "string", "maxLength": 100, "x-cardea-hidden": true},
+    "profile": {"type": "string", "maxLength": 500, "x-cardea-hidden": true},
+    "picture": {"type": "string", "maxLength": 500, "x-cardea-hidden": true},
+    "website": {"type": "string", "maxLength": 500, "x-cardea-hidden": true},
+    "gender": {"type": "string", "maxLength": 50, "x-cardea-hidden": true},
     "birthdate": {"type": "string", "pattern": "^([0-9]{4}|0000)(-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$"},
-    "zoneinfo": {"type": "string", "maxLength": 64},
+    "zoneinfo": {"type": "string", "maxLength": 64, "x-cardea-hidden": true},
     "locale": {"type": "string", "maxLength": 35},
     "address": {
       "type": "object",
@@ -220,8 +253,10 @@ func Defaults() Settings {
 		Profile:     json.RawMessage(standardProfile),
 		Identifiers: []DeclaredIdentifier{},
 		Region:      "GB",
+		Phone:       Phone{Countries: []string{}, NumberPerHour: 5, NetworkPerHour: 20, CountryPerHour: 1000, TenantPerHour: 3000},
 		Terms:       Terms{Documents: []Document{}},
 		Languages:   []string{"en", "de", "ar"},
+		Notices:     Notices{NewSignIn: true},
 		Tokens: Tokens{
 			Access: Duration(10 * time.Minute), ID: Duration(10 * time.Minute), Code: Duration(time.Minute),
 			RefreshIdle: Duration(30 * 24 * time.Hour), RefreshAbsolute: Duration(365 * 24 * time.Hour),
@@ -231,6 +266,9 @@ func Defaults() Settings {
 			WarnDormant: Duration(14 * 24 * time.Hour), WarnErase: Duration(30 * 24 * time.Hour),
 		},
 		Claims: []claim.Mapping{},
+		Organizations: Organizations{
+			Roles: []string{"owner", "admin", "member"}, InvitationLifetime: Duration(7 * 24 * time.Hour), NameInviter: true, SignUpByInvitation: true,
+		},
 	}
 }
 
@@ -251,7 +289,8 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	}
 	parsed := base
 	// A decoder writes into the lists that it finds: base's stay base's.
-	parsed.SignUp.Collect, parsed.Profile, parsed.Identifiers, parsed.Terms.Documents, parsed.Languages, parsed.Claims = nil, nil, nil, nil, nil, nil
+	parsed.SignUp.Collect, parsed.Profile, parsed.Identifiers, parsed.Terms.Documents, parsed.Languages, parsed.Phone.Countries = nil, nil, nil, nil, nil, nil
+	parsed.Organizations.Roles, parsed.Claims = nil, nil
 	decoder := json.NewDecoder(bytes.NewReader(asJSON))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&parsed); err != nil {
@@ -263,6 +302,8 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	keep(&parsed.Terms.Documents, base.Terms.Documents)
 	keep(&parsed.Languages, base.Languages)
 	keep(&parsed.Claims, base.Claims)
+	keep(&parsed.Organizations.Roles, base.Organizations.Roles)
+	keep(&parsed.Phone.Countries, base.Phone.Countries)
 	return parsed, nil
 }
 
@@ -324,6 +365,15 @@ func (s Settings) Check() error {
 	if !region.MatchString(s.Region) {
 		fault("region is %q; it is two capital letters such as GB", s.Region)
 	}
+	for _, country := range s.Phone.Countries {
+		if !region.MatchString(country) {
+			fault("phone.countries has %q; a country is two capital letters such as GB", country)
+		}
+	}
+	count("phone.number_per_hour", s.Phone.NumberPerHour, 1, 20)
+	count("phone.network_per_hour", s.Phone.NetworkPerHour, 1, 1000)
+	count("phone.country_per_hour", s.Phone.CountryPerHour, 1, 1_000_000)
+	count("phone.tenant_per_hour", s.Phone.TenantPerHour, 1, 1_000_000)
 	if len(s.Languages) == 0 {
 		fault("languages is empty; name at least one, the default first")
 	}
@@ -339,6 +389,8 @@ func (s Settings) Check() error {
 	for _, name := range s.SignUp.Collect {
 		if schema != nil && !slices.Contains(schema.Names(), name) {
 			fault("sign_up.collect names %q, which is not a property of profile", name)
+		} else if schema != nil && !slices.ContainsFunc(schema.Attributes(), func(a Attribute) bool { return a.Top() == name }) {
+			fault("sign_up.collect names %q, which is neither text, number nor yes or no: a form cannot ask for it", name)
 		}
 	}
 	seen := map[string]bool{"email": true, "phone": true, "username": true}
@@ -362,6 +414,7 @@ func (s Settings) Check() error {
 			fault("terms: %q is not an https address", document.URL)
 		}
 	}
+	faults = append(faults, s.Organizations.check()...)
 	if strings.ContainsAny(s.Mail.FromAddress+s.Mail.FromName, "\r\n") || (s.Mail.FromAddress != "" && strings.Count(s.Mail.FromAddress, "@") != 1) {
 		fault("mail: the sender %q <%s> is not one name and one address", s.Mail.FromName, s.Mail.FromAddress)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/journey"
 )
 
@@ -21,7 +22,9 @@ type Browser struct {
 	Hint        string
 	Again       bool
 	Link        string
+	Target      id.Identifier
 	Return      journey.Return
+	Address     string // that it submits from; "" for one of its own
 
 	View     *journey.View     // what is shown, nil once the journey has finished
 	Finished *journey.Finished // how the journey ended
@@ -36,8 +39,12 @@ func (w *World) Browser() *Browser {
 // Client is what a surface knows of the browser.
 func (b *Browser) Client(t TB) journey.Client {
 	t.Helper()
+	address := b.Address
+	if address == "" {
+		address = "192.0.2.7"
+	}
 	client := journey.Client{
-		Address: netip.MustParseAddr("192.0.2.7"), UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+		Address: netip.MustParseAddr(address), UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
 		Language: "en", Binding: b.Binding, Device: b.Device,
 	}
 	if b.Session != "" {
@@ -52,7 +59,7 @@ func (b *Browser) Client(t TB) journey.Client {
 func (b *Browser) Begin(t TB, name string) *Browser {
 	t.Helper()
 	view, err := b.World.Engine.Begin(t.Context(), b.World.Tenant, journey.Start{
-		Journey: name, Return: b.Return, Application: b.Application, Scopes: b.Scopes, LoginHint: b.Hint, Again: b.Again, Link: b.Link, Client: b.Client(t),
+		Journey: name, Return: b.Return, Application: b.Application, Scopes: b.Scopes, LoginHint: b.Hint, Again: b.Again, Link: b.Link, Target: b.Target, Client: b.Client(t),
 	})
 	if err != nil {
 		t.Fatal(err)

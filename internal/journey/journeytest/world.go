@@ -31,6 +31,7 @@ import (
 	"github.com/cardea-id/cardea/internal/journey/step"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/sqldb/dbtest"
@@ -66,7 +67,7 @@ func migrations() []sqldb.MigrationSet {
 	return []sqldb.MigrationSet{
 		keyring.Migrations(), event.Migrations(), configversion.Migrations(), budget.Migrations(), tenant.Migrations(), application.Migrations(),
 		customer.Migrations(), credential.Migrations(), challenge.Migrations(), session.Migrations(), grant.Migrations(), consent.Migrations(),
-		notify.Migrations(), journey.Migrations(),
+		notify.Migrations(), journey.Migrations(), organization.Migrations(),
 	}
 }
 
@@ -195,8 +196,19 @@ func (w *World) wire(t testing.TB) {
 			return notify.Brand{}, errors.New("nothing is sent")
 		}})
 	fatal(err)
+	c.Organizations = organization.New(organization.Options{DB: w.DB, Ring: c.Ring, Log: c.Log, Budgets: c.Budgets, Clock: w.Fake, Random: rand.Reader,
+		Hold: func(tx *sqldb.Tx, t id.Tenant, who id.Customer) (bool, error) {
+			state, err := directory.Hold(tx, t, who)
+			return state.Status != customer.Erased, err
+		},
+		Holder: directory.Find,
+		NameOf: func(context.Context, id.Tenant, id.Customer) (string, error) { return "Ana Lopes", nil },
+		Mail: func(tx *sqldb.Tx, l organization.Letter) error {
+			return c.Outbox.Enqueue(tx, notify.Message{Tenant: l.Tenant.ID, Brand: l.Tenant.Brand.ID, Key: l.Key, Handle: l.Handle, To: l.To,
+				Template: notify.JoinOrganization, Lang: l.Language, Data: notify.Data{Organization: l.Organization, Link: "https://shop.example/join?link=" + l.Link}})
+		}})
 	directory.Erasers = []func(*sqldb.Tx, id.Tenant, id.Customer) error{
-		c.Passwords.Erase, c.Challenges.EraseCustomer, c.Sessions.EraseCustomer, c.Grants.EraseCustomer, c.Consents.EraseCustomer, c.Budgets.Clear,
+		c.Passwords.Erase, c.Challenges.EraseCustomer, c.Sessions.EraseCustomer, c.Grants.EraseCustomer, c.Consents.EraseCustomer, c.Organizations.EraseCustomer, c.Budgets.Clear,
 		journey.EraseCustomer, c.Log.Forget,
 	}
 	w.Kinds = step.Kinds(*c)
@@ -219,6 +231,7 @@ func (nowhere) Send(context.Context, notify.Mail) error { return errors.New("not
 // Letter is a message that waits in the outbox.
 type Letter struct {
 	To   string
+	By   string `json:"by"`
 	Lang string
 	Data notify.Data
 }

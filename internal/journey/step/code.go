@@ -16,12 +16,14 @@ import (
 	"github.com/cardea-id/cardea/internal/sqldb"
 )
 
-// What the codes of this step are for: to sign in or open an account with, or
-// to set a new password with. A code for one is no code for the other, and a
-// proof by one is no proof for the other.
+// What the codes of this step are for: to sign in or open an account with, to
+// set a new password with, or to show that it is still the customer before
+// something of his account is changed. A code for one is no code for the other,
+// and a proof by one is no proof for the other.
 const (
 	codePurpose     = "email"
 	recoveryPurpose = "recovery"
+	accountPurpose  = "account"
 )
 
 // purposeOf is what a challenge is for; a step's setting or a proof says so
@@ -35,15 +37,17 @@ func purposeOf(said string) string {
 
 // checkPurpose tells what is wrong with a step's setting "purpose".
 func checkPurpose(c journey.Config) error {
-	if said := c.Text("purpose"); said != "" && said != recoveryPurpose {
-		return fmt.Errorf("purpose is %q; it is %q or not set", said, recoveryPurpose)
+	if said := c.Text("purpose"); said != "" && said != recoveryPurpose && said != accountPurpose {
+		return fmt.Errorf("purpose is %q; it is %q, %q or not set", said, recoveryPurpose, accountPurpose)
 	}
 	return c.Only("purpose")
 }
 
-// Code proves an e-mail address by a code sent to it. An address without an
-// account gets the same code at the same cost; whether there is one is told
-// only once the code has come back.
+// Code proves an e-mail address or, where the tenant has phone numbers, a phone
+// number by a code sent to it. An address without an account gets the same code
+// at the same cost; whether there is one is told only once the code has come
+// back. The account of a number may have its code by mail instead, which is
+// offered for every number.
 type Code struct{ Capabilities }
 
 // CodePrompt asks for the code.
@@ -52,7 +56,14 @@ type CodePrompt struct {
 	Digits   int
 	SignUp   bool // whether the journey began as a sign-up
 	Recovery bool // whether a new password is to be set with it
+	Account  bool // whether who is signed in shows with it that he still is himself
 	Sent     bool // whether a code has been sent: false when too many have been
+	Phone    bool // whether it goes to the number by text message
+	NoTexts  bool // whether the number takes no text messages
+	MayMail  bool // whether it can be asked for by mail, to the account that the number finds
+	MayText  bool // whether it can be asked for by text message instead
+	Mailed   bool // whether it was
+	Returned bool // whether messages to the address come back: told in browsers that the customer is known in
 }
 
 func (CodePrompt) Kind() string { return "code" }
@@ -62,24 +73,35 @@ func (Code) Outcomes() []string {
 }
 func (Code) Check(c journey.Config) error { return checkPurpose(c) }
 
-func (Code) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, error) {
-	return CodePrompt{
+func (c Code) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, error) {
+	returned := ""
+	if run.Device != "" && run.State.Customer != "" && run.State.Subject != nil { // a stranger is told nothing of an address
+		var err error
+		if returned, err = c.Directory.Undeliverable(ctx, run.Tenant.ID, run.Keys, run.State.Customer, *run.State.Subject); err != nil {
+			return nil, err
+		}
+	}
+	return CodePrompt{Returned: returned != "",
 		Address: shown(run), Digits: challenge.Digits, SignUp: run.State.Journey == "sign-up",
-		Recovery: run.Config.Text("purpose") == recoveryPurpose, Sent: run.State.Challenge != "",
+		Recovery: run.Config.Text("purpose") == recoveryPurpose, Account: run.Config.Text("purpose") == accountPurpose, Sent: run.State.Challenge != "",
+		Phone: byText(run), NoTexts: byText(run) && !takesTexts(run), MayMail: byText(run) && mayMail(run),
+		MayText: run.State.ByMail && hasNumber(run), Mailed: run.State.ByMail && hasNumber(run),
 	}, nil
 }
 
 func (Code) Guard(run *journey.Run, answer journey.Answer) journey.Guard {
 	switch {
 	case answer.Choice == "resend":
-		return journey.Guard{Sends: budget.Send}
+		return sends(run)
+	case answer.Choice == "by_mail" && mayMail(run), answer.Choice == "by_text" && hasNumber(run):
+		return sends(asking(run, answer.Choice))
 	case answer.Choice != "" || answer.Value("code") == "" || run.State.Challenge == "":
 		return none
 	}
 	return journey.Guard{Tests: budget.Code, Strong: run.State.Strong}
 }
 
-func (Code) EnterGuard(*journey.Run) journey.Guard { return journey.Guard{Sends: budget.Send} }
+func (Code) EnterGuard(run *journey.Run) journey.Guard { return sends(run) }
 
 // Enter sends a code. Known and unknown addresses take the same way: the
 // challenge is kept under the hash of what was named, the message sealed with
@@ -90,8 +112,11 @@ func (Code) EnterGuard(*journey.Run) journey.Guard { return journey.Guard{Sends:
 // the code is a long one, which nobody guesses: whoever has the mailbox gets in
 // whatever strangers do (docs/decisions/0011).
 func (c Code) Enter(ctx context.Context, run *journey.Run) error {
-	run.State.Challenge, run.State.Handle, run.State.Strong, run.State.SentEpoch = "", nil, false, 0
-	to, err := c.recipient(ctx, run)
+	run.State.Challenge, run.State.Handle, run.State.Strong, run.State.SentEpoch, run.State.Texted = "", nil, false, 0, false
+	if byText(run) && !takesTexts(run) {
+		return nil
+	}
+	to, by, err := c.recipient(ctx, run)
 	if err != nil {
 		return err
 	}
@@ -141,14 +166,14 @@ func (c Code) Enter(ctx context.Context, run *journey.Run) error {
 			return err
 		}
 		return c.Outbox.Enqueue(tx, notify.Message{
-			Tenant: run.Tenant.ID, Brand: run.Tenant.Brand.ID, Key: run.Keys, Handle: handle, To: to, Discard: to == "",
+			Tenant: run.Tenant.ID, Brand: run.Tenant.Brand.ID, Key: run.Keys, Handle: handle, To: to, By: by, Discard: to == "",
 			Template: template, Lang: run.Client.Language, Data: data, Expires: expires,
 		})
 	})
 	if err != nil {
 		return fmt.Errorf("send the code: %w", err)
 	}
-	run.State.Challenge, run.State.Handle, run.State.SentEpoch = issued, handle, state.Epoch
+	run.State.Challenge, run.State.Handle, run.State.SentEpoch, run.State.Texted = issued, handle, state.Epoch, by == notify.ByText
 	return nil
 }
 
@@ -168,16 +193,27 @@ func (c Code) holderOf(ctx context.Context, run *journey.Run) (notify.Holder, er
 }
 
 // recipient is where the code goes: the address that was named, else the
-// e-mail address of who was named by something else, else nowhere. It is the
+// number by text message, else the e-mail address of who was named by something
+// else, else nowhere. It is the
 // address in the form that accounts are found by, so that every spelling that
 // finds an account has its code sent to one and the same mailbox (SECURITY G5).
-func (c Code) recipient(ctx context.Context, run *journey.Run) (string, error) {
+func (c Code) recipient(ctx context.Context, run *journey.Run) (to string, by notify.Channel, err error) {
 	if run.State.Subject == nil {
-		return "", journey.ErrForged
+		return "", "", journey.ErrForged
 	}
-	if run.State.Subject.Kind == identifier.Email {
-		return run.State.Subject.Key, nil
+	switch {
+	case run.State.Subject.Kind == identifier.Email:
+		return run.State.Subject.Key, notify.ByMail, nil
+	case byText(run):
+		return run.State.Subject.Key, notify.ByText, nil
 	}
+	to, err = c.mailOf(ctx, run)
+	return to, notify.ByMail, err
+}
+
+// mailOf is the e-mail address of who was named by something else, "" where
+// there is none.
+func (c Code) mailOf(ctx context.Context, run *journey.Run) (string, error) {
 	found, err := c.Directory.Get(ctx, run.Tenant.ID, run.Known())
 	if errors.Is(err, customer.ErrErased) || errors.Is(err, customer.ErrNotFound) {
 		return "", nil
@@ -205,6 +241,12 @@ func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answe
 	case "password":
 		return journey.To("password"), nil
 	case "resend":
+		return journey.Again(), c.Enter(ctx, run)
+	case "by_mail", "by_text":
+		if answer.Choice == "by_mail" && !mayMail(run) || !hasNumber(run) {
+			return journey.Again(), nil
+		}
+		run.State.ByMail = answer.Choice == "by_mail"
 		return journey.Again(), c.Enter(ctx, run)
 	default:
 		return journey.Again(), nil
@@ -236,7 +278,10 @@ func (c Code) Answer(ctx context.Context, run *journey.Run, answer journey.Answe
 	}
 	proof := journey.Proof{
 		Method: "otp", Budget: budget.Code, Challenge: run.State.Challenge, Handle: run.State.Handle, Purpose: run.Config.Text("purpose"),
-		Verified: run.State.Subject.Kind == identifier.Email,
+		Verified: run.State.Subject.Kind == identifier.Email || run.State.Texted,
+	}
+	if run.State.Texted {
+		proof.Method = "sms"
 	}
 	// Who has the address is asked again: an account may have been opened since.
 	holder, found, err := c.Directory.Find(ctx, run.Tenant.ID, run.Keys, *run.State.Subject)

@@ -23,6 +23,7 @@ import (
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/journey/journeytest"
 	"github.com/cardea-id/cardea/internal/journey/step"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
@@ -42,13 +43,16 @@ const (
 )
 
 // values are the fields of a form, where "code of x" is the code that was last
-// sent to x.
+// sent to x, and "organization of x" the id of the organization with that slug.
 func values(t *testing.T, w *world, pairs ...string) url.Values {
 	t.Helper()
 	filled := slices.Clone(pairs)
 	for i := range filled {
 		if of, asked := strings.CutPrefix(filled[i], "code of "); asked {
 			filled[i] = w.Code(t, of)
+		}
+		if of, asked := strings.CutPrefix(filled[i], "organization of "); asked {
+			filled[i] = string(company(t, w, of))
 		}
 	}
 	return journeytest.Values(filled...)
@@ -76,6 +80,22 @@ type held struct {
 func signIn(t *testing.T, w *world, address string) *browser {
 	t.Helper()
 	return w.Browser().Begin(t, "sign-in").Send(t, "identifier", address)
+}
+
+// inAccount is a browser in which v has just signed in.
+func inAccount(t *testing.T, w *world) *browser {
+	t.Helper()
+	b := signIn(t, w, v).Send(t, "password", password)
+	for _, typed := range [][]string{{"decision", "allow"}, {"given_name", "Ana"}} {
+		if b.Finished == nil {
+			b.Send(t, typed...)
+		}
+	}
+	if b.Finished == nil {
+		t.Fatalf("not signed in but at %s", b.At())
+	}
+	b.Application = nil
+	return b
 }
 
 func proved(t *testing.T, w *world, address string) *browser {
@@ -137,6 +157,67 @@ var kinds = map[string]held{
 		right: []string{"decision", "allow"}, outcome: "allowed", ends: true,
 		wrong: [][]string{{"decision", "perhaps"}, {"decision", ""}}, proofs: true,
 	},
+	"new-address": {
+		reach: func(t *testing.T, w *world) *browser { return inAccount(t, w).Begin(t, "change-address") },
+		right: []string{"identifier", fresh}, outcome: "named",
+		wrong: [][]string{{"identifier", "@"}, {"identifier", strings.Repeat("a", 600) + "@example.com"}, {"identifier", "a@evil.example,v@example.com"}, {"identifier", "+351912345678"}, {"identifier", v}},
+	},
+	"prove-address": {
+		reach: func(t *testing.T, w *world) *browser {
+			return inAccount(t, w).Begin(t, "change-address").Send(t, "identifier", fresh)
+		},
+		right: []string{"code", "code of " + fresh}, outcome: "proved", ends: true,
+		wrong: [][]string{{"code", "12345"}, {"code", strings.Repeat("1", 5000)}, {"code", "\x00"}, {"password", password}},
+	},
+	"close-account": {
+		reach: func(t *testing.T, w *world) *browser { return inAccount(t, w).Begin(t, "close-account") },
+		right: []string{"decision", "close"}, outcome: "confirmed", ends: true,
+		wrong: [][]string{{"decision", "perhaps"}, {"decision", ""}, {"password", password}},
+	},
+	"remove-address": {
+		reach: func(t *testing.T, w *world) *browser {
+			b := inAccount(t, w).Begin(t, "change-address").Send(t, "identifier", fresh)
+			b.Submit(t, b.View.State, values(t, w, "code", "code of "+fresh))
+			who, err := w.Directory.Get(t.Context(), w.Tenant.ID, b.Finished.Customer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.Target = who.Identifiers[1].ID
+			return b.Begin(t, "remove-address")
+		},
+		right: []string{"decision", "remove"}, outcome: "confirmed", ends: true,
+		wrong: [][]string{{"decision", "perhaps"}, {"decision", ""}, {"password", password}},
+	},
+	"membership": {
+		reach: func(t *testing.T, w *world) *browser { return invited(t, w, w.Browser(), v).Begin(t, "join") },
+		right: []string{"decision", "continue"}, outcome: "identified", ends: true,
+		rest:  [][]string{{"code", "code of " + v}, {"decision", "allow"}, {"given_name", "Ana"}},
+		wrong: [][]string{{"decision", "accept"}, {"decision", ""}, {"identifier", fresh}},
+	},
+	"join": {
+		reach: func(t *testing.T, w *world) *browser {
+			return invited(t, w, proved(t, w, v).Send(t, "decision", "allow").Send(t, "given_name", "Ana"), v).Begin(t, "join")
+		},
+		right: []string{"decision", "accept"}, outcome: "accepted",
+		wrong: [][]string{{"decision", "perhaps"}, {"decision", ""}, {"organization", "organization of acme"}}, proofs: true,
+	},
+	"organization": {
+		reach: func(t *testing.T, w *world) *browser {
+			b := proved(t, w, v).Send(t, "decision", "allow").Send(t, "given_name", "Ana")
+			for _, slug := range []string{"acme", "sage"} {
+				at := company(t, w, slug)
+				err := w.DB.Write(t.Context(), func(tx *sqldb.Tx) error {
+					return w.Organizations.SetMember(tx, w.Tenant.ID, at, w.Find(t, v), []string{"member"}, "operator")
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			return b.Begin(t, "organization")
+		},
+		right: []string{"organization", "organization of acme"}, outcome: "chosen", ends: true,
+		wrong: [][]string{{"organization", "acme"}, {"organization", "org_00000000000000000000000000"}, {"decision", "allow"}}, proofs: true,
+	},
 	"disown": {
 		reach: func(t *testing.T, w *world) *browser {
 			b := w.Browser().Begin(t, "recovery").Send(t, "identifier", v)
@@ -182,6 +263,33 @@ var kinds = map[string]held{
 		wrong: [][]string{{"decision", "allow"}, {"identifier", v, "password", password}},
 	},
 	"finish": {proofs: true},
+}
+
+// company is an organization, made when it is first asked for.
+func company(t *testing.T, w *world, slug string) id.Organization {
+	t.Helper()
+	found, err := w.Organizations.Resolve(t.Context(), w.Tenant.ID, slug)
+	if err == nil {
+		return found
+	}
+	made, err := w.Organizations.Create(t.Context(), organization.NewOrganization{Tenant: w.Tenant.ID, Slug: slug, Name: "Company " + slug, Actor: "operator"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made.ID
+}
+
+// invited gives a browser the link of an invitation to an address.
+func invited(t *testing.T, w *world, b *browser, address string) *browser {
+	t.Helper()
+	_, err := w.Organizations.Invite(t.Context(), organization.Invite{Tenant: w.Tenant, Organization: company(t, w, "acme"),
+		Address: journeytest.Address(t, address), Roles: []string{"member"}, Actor: "operator"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Fake.Advance(time.Millisecond)
+	b.Link = w.Link(t, address)
+	return b
 }
 
 // noticed adds a journey that uses what the default ones do not.
@@ -252,7 +360,7 @@ func runOf(t *testing.T, b *browser) *journey.Run {
 	if err := json.Unmarshal(text, run.State); err != nil {
 		t.Fatal(err)
 	}
-	run.Config = map[string]journey.Config{"notice": {"text": "hello"}, "deny": {"reason": "account_closed"}}[b.At()]
+	run.Config = map[string]journey.Config{"notice": {"text": "hello"}, "deny": {"reason": "account_closed"}, "new-address": {"kind": "email"}}[b.At()]
 	return run
 }
 
@@ -568,7 +676,7 @@ func TestFinishedStatesEndNothing(t *testing.T) {
 			if !dead && !errors.Is(before.Err, journey.ErrFinished) && before.Fault() != "code_expired" && !errors.Is(before.Err, journey.ErrCrossed) {
 				t.Errorf("%s: the second time the journey is at %s with %s, %v", name, before.At(), before.Fault(), before.Err)
 			}
-			for _, table := range []string{"customer", "session", "credential_password", "customer_grant", "terms_acceptance"} {
+			for _, table := range []string{"customer", "session", "credential_password", "customer_grant", "terms_acceptance", "organization_membership", "organization_choice"} {
 				if now := w.Rows(t)[table]; now != rows[table] {
 					t.Errorf("%s: the second time makes %d rows of %s", name, now-rows[table], table)
 				}

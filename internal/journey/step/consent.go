@@ -9,6 +9,7 @@ import (
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/journey"
+	"github.com/cardea-id/cardea/internal/organization"
 )
 
 // Consent asks whether an application may have what it asks for, and shows the
@@ -53,6 +54,14 @@ func (c Consent) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, 
 	}
 	values := found.Claims(run.State.Scopes)
 	for _, scope := range run.State.Scopes {
+		if scope == organization.Scope {
+			claim, err := c.organizationClaim(ctx, run)
+			if err != nil {
+				return nil, err
+			}
+			p.Claims = append(p.Claims, claim)
+			continue
+		}
 		names := customer.ClaimsOf(scope)
 		for _, name := range names {
 			if !slices.Contains(unshown, name) {
@@ -137,6 +146,7 @@ func claimsOf(scopes []string) []string {
 	var names []string
 	for _, scope := range scopes {
 		names = append(names, customer.ClaimsOf(scope)...)
+		names = append(names, organization.ClaimsOf(scope)...)
 	}
 	return names
 }

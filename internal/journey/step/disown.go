@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cardea-id/cardea/internal/challenge"
 	"github.com/cardea-id/cardea/internal/credential"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
@@ -74,6 +77,10 @@ func (f Finish) disowned(ctx context.Context, run *journey.Run) (*journey.Finish
 	if err != nil {
 		return nil, journey.Result{}, fmt.Errorf("read whose notice it was: %w", err)
 	}
+	free, err := f.free(ctx, run, who, link.Address)
+	if err != nil {
+		return nil, journey.Result{}, err
+	}
 	notices, err := f.notices(run, who, key, notify.Disowned)
 	if err != nil {
 		return nil, journey.Result{}, err
@@ -88,6 +95,9 @@ func (f Finish) disowned(ctx context.Context, run *journey.Run) (*journey.Finish
 		state, err := f.Directory.Hold(tx, run.Tenant.ID, who.ID)
 		if err != nil {
 			return err
+		}
+		if state.Epoch != who.Epoch {
+			return customer.ErrChanged // his addresses may have been, since he was read
 		}
 		if state.Status.At(customer.NotMe) != customer.Opens {
 			return errSpent
@@ -106,6 +116,9 @@ func (f Finish) disowned(ctx context.Context, run *journey.Run) (*journey.Finish
 		if _, err := f.Passwords.Remove(tx, credential.Change{Tenant: run.Tenant.ID, Customer: who.ID, Actor: string(who.ID)}); err != nil {
 			return err
 		}
+		if err := f.restore(tx, run, who, key, link, free); err != nil {
+			return err
+		}
 		if _, err := f.Directory.RaiseEpoch(tx, run.Tenant.ID, who.ID); err != nil {
 			return err
 		}
@@ -116,6 +129,8 @@ func (f Finish) disowned(ctx context.Context, run *journey.Run) (*journey.Finish
 		return f.tell(tx, notices, nil)
 	})
 	switch {
+	case errors.Is(err, customer.ErrChanged), errors.Is(err, customer.ErrTaken): // somebody has it by now
+		return f.disowned(ctx, run)
 	case errors.Is(err, errSpent), errors.Is(err, customer.ErrNotFound):
 		return nil, journey.To("refused"), nil
 	case err != nil:
@@ -139,4 +154,52 @@ func (c Capabilities) linked(run *journey.Run, notices []notify.Message) ([]chal
 		links = append(links, link)
 	}
 	return links, nil
+}
+
+// free reads the address that a link was sent to, where it has been taken from
+// its customer and nobody else has it by now; nil where there is nothing to be
+// given back.
+func (f Finish) free(ctx context.Context, run *journey.Run, who *customer.Customer, sentTo string) (*identifier.Normalised, error) {
+	address, err := normalise(run, identifier.Email, sentTo)
+	if err != nil {
+		return nil, fmt.Errorf("read where the link was sent: %w", err)
+	}
+	if slices.ContainsFunc(who.Identifiers, func(it customer.Identifier) bool {
+		return it.Kind == address.Kind && it.Key == address.Key && it.Verified
+	}) {
+		return nil, nil //nolint:nilnil // he has it
+	}
+	_, taken, err := f.Directory.Find(ctx, run.Tenant.ID, run.Keys, address)
+	if err != nil || taken {
+		return nil, err
+	}
+	return &address, nil
+}
+
+// restore undoes what somebody else may have done to the customer's addresses
+// since the notice was written: those that were proved since are taken out, and
+// the one that the notice came to is his again. Whoever brings the link reads
+// mail there. Without it, an intruder who has put his own address in the place
+// of the customer's would recover the account by it.
+func (f Finish) restore(tx *sqldb.Tx, run *journey.Run, who *customer.Customer, key *keyring.Customer, link challenge.Link, free *identifier.Normalised) error {
+	since := link.Expires.Add(-linkLife)
+	if free != nil {
+		give := f.Directory.AddIdentifier
+		if slices.ContainsFunc(who.Identifiers, func(it customer.Identifier) bool { return it.Kind == free.Kind && it.Key == free.Key }) {
+			give = func(tx *sqldb.Tx, keys *keyring.Tenant, _ *keyring.Customer, tenant id.Tenant, of id.Customer, n customer.NewIdentifier, actor string) (id.Identifier, error) {
+				return "", f.Directory.VerifyIdentifier(tx, keys, tenant, of, n.Normalised, actor)
+			}
+		}
+		if _, err := give(tx, run.Keys, key, run.Tenant.ID, who.ID, customer.NewIdentifier{Normalised: *free, Verified: true}, string(who.ID)); err != nil {
+			return err
+		}
+	}
+	for _, it := range who.Identifiers {
+		if it.Verified && !it.VerifiedAt.Before(since) && it.Key != link.Address {
+			if err := f.Directory.RemoveIdentifier(tx, run.Tenant.ID, who.ID, it.ID, string(who.ID)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/notify"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/sqldb"
 )
@@ -27,7 +28,7 @@ const ACR = "urn:cardea:acr:1fa"
 type Finish struct{ Capabilities }
 
 // outcomes are how a journey can be finished.
-var outcomes = []string{"authenticated", "recovered", "disowned", "consented", "denied"}
+var outcomes = []string{"authenticated", "recovered", "disowned", "consented", "denied", passwordChanged, addressAdded, addressRemoved, accountClosed, "joined", "declined", "organization"}
 
 func (Finish) Outcomes() []string                               { return []string{"refused", "taken", "closed"} }
 func (Finish) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
@@ -61,6 +62,18 @@ func (f Finish) Finish(ctx context.Context, run *journey.Run) (*journey.Finished
 		return f.recovered(ctx, run)
 	case "disowned":
 		return f.disowned(ctx, run)
+	case passwordChanged:
+		return f.passwordChanged(ctx, run)
+	case addressAdded:
+		return f.addressAdded(ctx, run)
+	case addressRemoved:
+		return f.addressRemoved(ctx, run)
+	case accountClosed:
+		return f.accountClosed(ctx, run)
+	case "joined", "declined":
+		return f.answered(ctx, run, run.Config.Text("outcome"))
+	case "organization":
+		return f.chosen(ctx, run)
 	}
 	return f.authenticated(ctx, run)
 }
@@ -101,8 +114,14 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		return nil, journey.Result{}, journey.ErrExpired // there are other documents now than were agreed to
 	}
 	who, created := s.Customer, s.Customer == ""
-	if created && !run.Tenant.Settings.SignUp.Enabled { // it was closed since the journey began
-		return nil, journey.To("closed"), nil
+	if created && !run.Tenant.Settings.SignUp.Enabled { // it was closed since the journey began, or is open to the invited
+		offered, err := f.Offered(ctx, run)
+		if err != nil {
+			return nil, journey.Result{}, err
+		}
+		if !offered.Opens {
+			return nil, journey.To("closed"), nil
+		}
 	}
 	var key *keyring.Customer
 	var err error
@@ -112,7 +131,7 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		key, err = f.Ring.CreateCustomer(ctx, run.Tenant.ID, who)
 	} else {
 		key, err = f.Directory.Key(ctx, run.Tenant.ID, who)
-		if err == nil && len(s.Profile) > 0 {
+		if err == nil && (len(s.Profile) > 0 || tellsSignIn(run)) {
 			before, err = f.Directory.Get(ctx, run.Tenant.ID, who)
 		}
 	}
@@ -121,6 +140,19 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		return nil, journey.To("refused"), nil
 	case err != nil:
 		return nil, journey.Result{}, fmt.Errorf("the customer's key: %w", err)
+	}
+	var notices []notify.Message
+	var links []challenge.Link
+	if before != nil && tellsSignIn(run) {
+		if notices, err = f.notices(run, before, key, notify.NewSignIn); err != nil {
+			return nil, journey.Result{}, err
+		}
+		if links, err = f.linked(run, notices); err != nil {
+			return nil, journey.Result{}, err
+		}
+	}
+	if len(s.Profile) == 0 {
+		before = nil
 	}
 
 	joins, good, err := f.prepareJoining(ctx, run)
@@ -131,6 +163,7 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		return nil, journey.To("refused"), nil
 	}
 
+	agent := f.placed(run)
 	finished := &journey.Finished{Outcome: "authenticated", Customer: who, Created: created}
 	var secret session.Secret
 	var epoch int64
@@ -156,6 +189,9 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		if err := f.keep(tx, run, key, who, before); err != nil {
 			return err
 		}
+		if err := f.tell(tx, notices, links); err != nil {
+			return err
+		}
 		if !created {
 			if err := f.admit(tx, run, key, state, joins); err != nil {
 				return err
@@ -165,7 +201,7 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 			}
 		}
 		epoch = state.Epoch
-		finished.Session, secret, err = f.begin(tx, run, key, who, epoch)
+		finished.Session, secret, err = f.begin(tx, run, key, who, epoch, agent)
 		return err
 	})
 	switch {
@@ -182,6 +218,13 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		return nil, journey.Result{}, err
 	}
 	return f.handOver(ctx, run, finished, secret, epoch)
+}
+
+// tellsSignIn tells whether a sign-in is told to its customer: it is his first
+// on this device, and the tenant wants it told (OWASP ASVS 6.3.5).
+func tellsSignIn(run *journey.Run) bool {
+	old := run.Client.Session
+	return run.Tenant.Settings.Notices.NewSignIn && run.Device == "" && (old == nil || old.Customer != run.State.Customer)
 }
 
 // handOver puts into finished what opens the session that was begun, and what
@@ -245,6 +288,11 @@ func (f Finish) create(tx *sqldb.Tx, run *journey.Run, key *keyring.Customer) er
 // spend uses up what was proved: a code buys one finish, and the budget that a
 // guess was drawn on is settled.
 func (f Finish) spend(tx *sqldb.Tx, run *journey.Run) error {
+	if s := run.State; s.Customer != "" && s.Subject != nil && provesAddress(s) {
+		if err := f.Directory.MarkDelivered(tx, run.Keys, run.Tenant.ID, s.Customer, *s.Subject, string(s.Customer)); err != nil {
+			return err
+		}
+	}
 	for _, proof := range run.State.Proofs {
 		if proof.Challenge != "" {
 			spent, err := f.Challenges.Spend(tx, challenge.Asked{
@@ -293,13 +341,8 @@ func (f Finish) keep(tx *sqldb.Tx, run *journey.Run, key *keyring.Customer, who 
 
 // begin starts the session, or renews the one that the same customer has in
 // this browser. Another customer's session in it is ended.
-func (f Finish) begin(tx *sqldb.Tx, run *journey.Run, key *keyring.Customer, who id.Customer, epoch int64) (*session.Session, session.Secret, error) {
-	methods := make([]string, 0, len(run.State.Proofs))
-	for _, proof := range run.State.Proofs {
-		if !slices.Contains(methods, proof.Method) {
-			methods = append(methods, proof.Method)
-		}
-	}
+func (f Finish) begin(tx *sqldb.Tx, run *journey.Run, key *keyring.Customer, who id.Customer, epoch int64, agent session.Agent) (*session.Session, session.Secret, error) {
+	methods := methodsOf(run)
 	if old := run.Client.Session; old != nil {
 		if old.Customer == who {
 			return f.Sessions.Renew(tx, run.Tenant, old, session.Renewal{Epoch: epoch, Reauthenticated: true, Methods: methods, ACR: ACR, Stay: run.State.Stay})
@@ -314,6 +357,17 @@ func (f Finish) begin(tx *sqldb.Tx, run *journey.Run, key *keyring.Customer, who
 	}
 	return f.Sessions.Begin(tx, key, session.Start{
 		Tenant: run.Tenant, Customer: who, Device: device, Epoch: epoch, Methods: methods, ACR: ACR, Stay: run.State.Stay,
-		Agent: session.ParseAgent(run.Client.UserAgent, run.Client.Hints, run.Client.Address.String()),
+		Agent: agent,
 	})
+}
+
+// methodsOf are the methods of what was proved in a run, each once.
+func methodsOf(run *journey.Run) []string {
+	methods := make([]string, 0, len(run.State.Proofs))
+	for _, proof := range run.State.Proofs {
+		if !slices.Contains(methods, proof.Method) {
+			methods = append(methods, proof.Method)
+		}
+	}
+	return methods
 }

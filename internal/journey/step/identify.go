@@ -15,6 +15,7 @@ type Identify struct{ Capabilities }
 // IdentifyPrompt asks for an identifier.
 type IdentifyPrompt struct {
 	Value   string   // what was typed before, or the application's hint
+	Phone   bool     // whether a phone number is taken for one that gets codes
 	Kinds   []string // names of what is taken: "email", "username", a declared one's label …
 	MayOpen bool     // whether an account can be opened instead
 }
@@ -26,7 +27,7 @@ func (Identify) Check(c journey.Config) error                     { return c.Onl
 func (Identify) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
 
 func (i Identify) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, error) {
-	p := IdentifyPrompt{Value: run.State.Hint, MayOpen: run.Tenant.Settings.SignUp.Enabled}
+	p := IdentifyPrompt{Value: run.State.Hint, MayOpen: run.Tenant.Settings.SignUp.Enabled, Phone: run.Tenant.Settings.Phone.Enabled}
 	for _, declared := range run.Tenant.Settings.Identifiers {
 		p.Kinds = append(p.Kinds, declared.Label)
 	}
@@ -72,6 +73,9 @@ func identifierError(err error) journey.FieldError {
 	}
 	if errors.As(err, &wrong) && wrong.Kind == identifier.Phone {
 		return journey.FieldError{Field: "identifier", Code: "phone_invalid"}
+	}
+	if errors.Is(err, errNoTexts) {
+		return journey.FieldError{Field: "identifier", Code: "phone_no_texts"}
 	}
 	if errors.As(err, &wrong) && wrong.Kind == identifier.Email {
 		return journey.FieldError{Field: "identifier", Code: "email_invalid"}

@@ -12,7 +12,8 @@ import (
 // NewPassword has the customer choose a password for the account that he
 // opens, or skip it where the tenant allows accounts without one. With the
 // purpose "recovery" it is for the account that he has, and takes nothing but
-// the proof by a code that was sent for it.
+// the proof by a code that was sent for it; with "account" it is for who is
+// signed in and has just proved himself.
 type NewPassword struct{ Capabilities }
 
 // NewPasswordPrompt asks for a new password.
@@ -21,6 +22,7 @@ type NewPasswordPrompt struct {
 	MinLength  int    // code points
 	MaySkip    bool
 	Recovery   bool // whether it takes the place of a forgotten one
+	Account    bool // whether who is signed in chooses it, and may end his other sessions with it
 }
 
 func (NewPasswordPrompt) Kind() string { return "new-password" }
@@ -30,8 +32,11 @@ func (NewPassword) Check(c journey.Config) error { return checkPurpose(c) }
 
 // admits tells whether what was proved lets a password be chosen.
 func (NewPassword) admits(run *journey.Run) bool {
-	if run.Config.Text("purpose") == recoveryPurpose {
+	switch run.Config.Text("purpose") {
+	case recoveryPurpose:
 		return provesRecovery(run.State)
+	case accountPurpose:
+		return journey.Fresh(run, journey.FreshFor)
 	}
 	return len(run.State.Proofs) > 0 // an address that was not proved gets no password
 }
@@ -47,7 +52,7 @@ func provesRecovery(s *journey.State) bool {
 // maySkip tells whether there may be no password: of a new account where the
 // tenant allows it; of one that is recovered where there is none either.
 func (n NewPassword) maySkip(ctx context.Context, run *journey.Run) (bool, error) {
-	if run.Tenant.Settings.SignUp.PasswordRequired {
+	if run.Tenant.Settings.SignUp.PasswordRequired || run.Config.Text("purpose") == accountPurpose {
 		return false, nil
 	}
 	if run.Config.Text("purpose") != recoveryPurpose {
@@ -73,14 +78,18 @@ func (n NewPassword) Prompt(ctx context.Context, run *journey.Run) (journey.Prom
 	skip, err := n.maySkip(ctx, run)
 	return NewPasswordPrompt{
 		Identifier: shown(run), MinLength: run.Tenant.Settings.Password.MinLength, MaySkip: skip,
-		Recovery: run.Config.Text("purpose") == recoveryPurpose,
+		Recovery: run.Config.Text("purpose") == recoveryPurpose, Account: run.Config.Text("purpose") == accountPurpose,
 	}, err
 }
 
 func (n NewPassword) Answer(ctx context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {
 	if !n.admits(run) {
+		if run.Config.Text("purpose") == accountPurpose {
+			return journey.Result{}, journey.ErrExpired // it took longer than a proof is fresh
+		}
 		return journey.Result{}, journey.ErrForged
 	}
+	run.State.EndOthers = run.Config.Text("purpose") == accountPurpose && answer.Value("end_others") != ""
 	if answer.Choice == "skip" {
 		skip, err := n.maySkip(ctx, run)
 		if err != nil || !skip {

@@ -25,14 +25,18 @@ type PasswordPrompt struct {
 	Identifier string // who was named, as typed
 	OfferStay  bool   // whether "stay signed in" is offered
 	Stay       bool   // whether it was ticked
+	Account    bool   // whether who is signed in shows with it that he still is himself
 }
 
 func (PasswordPrompt) Kind() string { return "password" }
 
 func (Password) Outcomes() []string           { return []string{"correct", "closed", "code", "recover", "back"} }
-func (Password) Check(c journey.Config) error { return c.Only() }
+func (Password) Check(c journey.Config) error { return checkPurpose(c) }
 
 func (Password) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, error) {
+	if run.Config.Text("purpose") == accountPurpose {
+		return PasswordPrompt{Identifier: shown(run), Account: true}, nil
+	}
 	return PasswordPrompt{
 		Identifier: shown(run), OfferStay: run.Tenant.Settings.Session.OfferStay, Stay: run.State.Stay,
 	}, nil
@@ -53,6 +57,9 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 		forget(run)
 		return journey.To("back"), nil
 	case "code", "recover":
+		if run.State.Hint == "" {
+			run.State.Hint = shown(run)
+		}
 		return journey.To(answer.Choice), nil
 	default:
 		return journey.Again(), nil

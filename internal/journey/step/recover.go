@@ -13,6 +13,7 @@ type Recover struct{ Capabilities }
 // RecoverPrompt asks for an identifier.
 type RecoverPrompt struct {
 	Value string   // what was typed before, or the hint
+	Phone bool     // whether a phone number is taken for one that gets codes
 	Kinds []string // labels of the tenant's own identifiers
 }
 
@@ -23,7 +24,7 @@ func (Recover) Check(c journey.Config) error                     { return c.Only
 func (Recover) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
 
 func (Recover) Prompt(_ context.Context, run *journey.Run) (journey.Prompt, error) {
-	p := RecoverPrompt{Value: run.State.Hint}
+	p := RecoverPrompt{Value: run.State.Hint, Phone: run.Tenant.Settings.Phone.Enabled}
 	for _, declared := range run.Tenant.Settings.Identifiers {
 		p.Kinds = append(p.Kinds, declared.Label)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/cardea-id/cardea/internal/credential"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/i18n"
 	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/keyring"
@@ -70,6 +71,7 @@ func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finis
 		return nil, journey.To("refused"), nil
 	}
 
+	agent := f.placed(run)
 	finished := &journey.Finished{Outcome: "authenticated", Customer: who, Recovered: true}
 	var secret session.Secret
 	var epoch int64
@@ -104,13 +106,13 @@ func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finis
 			return err
 		}
 		if err := f.Log.Append(tx, event.Event{Tenant: run.Tenant.ID, Customer: who, Type: "customer.password.recovered", Actor: string(who),
-			Data: map[string]any{"method": "otp", "sessions_ended": ended}, Personal: agentOf(run), Sealer: key}); err != nil {
+			Data: map[string]any{"method": methodOf(s), "sessions_ended": ended}, Personal: agentOf(run), Sealer: key}); err != nil {
 			return err
 		}
 		if err := f.tell(tx, notices, links); err != nil {
 			return err
 		}
-		finished.Session, secret, err = f.begin(tx, &afterwards, key, who, epoch)
+		finished.Session, secret, err = f.begin(tx, &afterwards, key, who, epoch, agent)
 		return err
 	})
 	switch {
@@ -142,31 +144,62 @@ func agentOf(run *journey.Run) session.Agent {
 	return session.ParseAgent(run.Client.UserAgent, run.Client.Hints, run.Client.Address.String())
 }
 
+// placed is the browser that submits and roughly where it is. It is made before
+// the transaction that stores it: places are read from a file.
+func (c Capabilities) placed(run *journey.Run) session.Agent {
+	agent := agentOf(run)
+	agent.Place = c.Places.Near(run.Client.Address, run.Client.Language)
+	return agent
+}
+
+// methodOf is how a recovery was proved.
+func methodOf(s *journey.State) string {
+	for _, proof := range s.Proofs {
+		if proof.Purpose == recoveryPurpose {
+			return proof.Method
+		}
+	}
+	return ""
+}
+
 // notices are the messages that tell a customer, at every e-mail address that
 // he has proved, what has been done with his account, when, where and in which
-// browser.
+// browser. Who has none is told at every phone number that he has proved.
 func (c Capabilities) notices(run *journey.Run, who *customer.Customer, key *keyring.Customer, template notify.Template) ([]notify.Message, error) {
-	agent := agentOf(run)
-	data := notify.Data{Browser: agent.Browser, System: agent.OS, Network: agent.IP, At: run.Now}
-	if run.Application != nil {
-		data.Application = run.Application.Name
-	}
+	by, kind := NoticesBy(run.Tenant, who)
 	var messages []notify.Message
 	for _, it := range who.Identifiers {
-		if it.Kind != identifier.Email || !it.Verified {
+		if it.Kind != kind || !it.Verified || by == notify.ByText && !textable(run, it.Key) {
 			continue
 		}
 		address, err := normalise(run, it.Kind, it.Display)
 		if err != nil {
 			return nil, fmt.Errorf("read where a notice goes: %w", err)
 		}
-		messages = append(messages, notify.Message{
-			Tenant: run.Tenant.ID, Brand: run.Tenant.Brand.ID, Customer: who.ID, Key: key,
-			Handle: run.Keys.Lookup(string(address.Kind), address.Key)[0], To: address.Key,
-			Template: template, Lang: run.Client.Language, Data: data, Expires: run.Now.Add(noticeLife),
-		})
+		message := c.notice(run, who, key, template, address)
+		message.By = by
+		messages = append(messages, message)
 	}
 	return messages, nil
+}
+
+// notice is the message to one address, in the language that the customer has
+// chosen, else in that of the page.
+func (c Capabilities) notice(run *journey.Run, who *customer.Customer, key *keyring.Customer, template notify.Template, to identifier.Normalised) notify.Message {
+	agent := agentOf(run)
+	data := notify.Data{Browser: agent.Browser, System: agent.OS, Network: agent.IP, At: run.Now}
+	if run.Application != nil {
+		data.Application = run.Application.Name
+	}
+	lang := run.Client.Language
+	if locale, told := who.Profile["locale"].(string); told && i18n.Supports(locale) {
+		lang = locale
+	}
+	return notify.Message{
+		Tenant: run.Tenant.ID, Brand: run.Tenant.Brand.ID, Customer: who.ID, Key: key,
+		Handle: run.Keys.Lookup(string(to.Kind), to.Key)[0], To: to.Key,
+		Template: template, Lang: lang, Data: data, Expires: run.Now.Add(noticeLife),
+	}
 }
 
 const (

@@ -20,34 +20,38 @@ import (
 	"github.com/cardea-id/cardea/internal/credential"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/geoip"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/sqldb"
 )
 
 // Capabilities is what steps work with.
 type Capabilities struct {
-	DB         *sqldb.DB
-	Ring       *keyring.Ring
-	Log        *event.Log
-	Budgets    *budget.Budgets
-	Directory  *customer.Directory
-	Hasher     *credential.Hasher
-	Checker    *credential.Checker
-	Passwords  *credential.Passwords
-	Challenges *challenge.Challenges
-	Outbox     *notify.Outbox
-	Sessions   *session.Sessions
-	Grants     *grant.Grants
-	Claims     *claim.Sets
-	Consents   *consent.Consents
-	Clock      clock.Clock
-	Random     io.Reader
+	DB            *sqldb.DB
+	Ring          *keyring.Ring
+	Log           *event.Log
+	Budgets       *budget.Budgets
+	Directory     *customer.Directory
+	Hasher        *credential.Hasher
+	Checker       *credential.Checker
+	Passwords     *credential.Passwords
+	Challenges    *challenge.Challenges
+	Outbox        *notify.Outbox
+	Sessions      *session.Sessions
+	Grants        *grant.Grants
+	Claims        *claim.Sets
+	Consents      *consent.Consents
+	Places        *geoip.Places // nil where the operator has no database of them
+	Organizations *organization.Organizations
+	Clock         clock.Clock
+	Random        io.Reader
 }
 
 // Kinds returns all kinds of steps by the names that definitions use.
@@ -62,6 +66,13 @@ func Kinds(c Capabilities) map[string]journey.Step {
 		"collect":        Collect{c},
 		"terms":          Terms{c},
 		"consent":        Consent{c},
+		"new-address":    NewAddress{c},
+		"prove-address":  ProveAddress{c},
+		"remove-address": RemoveAddress{c},
+		"close-account":  CloseAccount{c},
+		"membership":     Membership{c},
+		"join":           Join{c},
+		"organization":   Organization{c},
 		"disown":         Disown{c},
 		"keep":           Keep{c},
 		"invitation":     Invitation{c},
@@ -116,6 +127,7 @@ func (c Capabilities) name(ctx context.Context, run *journey.Run, subject identi
 func forget(run *journey.Run) {
 	s := run.State
 	s.Subject, s.Customer, s.Epoch, s.Proofs, s.Challenge, s.Handle, s.Strong = nil, "", 0, nil, "", nil, false
+	s.ByMail, s.Texted = false, false
 	s.SentEpoch, s.PasswordHash, s.Profile, s.Offered, s.Terms, s.Joins = 0, "", nil, "", "", ""
 	run.Device = ""
 }

@@ -15,6 +15,7 @@ type Password struct {
 	Stay       bool // offer "Stay signed in"
 	Code       bool // offer "Send me a code instead"
 	Recover    bool // offer "Forgot your password?"
+	Account    bool // it is asked for before something of the account is changed
 }
 
 // Recover asks whose password is to be set anew. Field: identifier. Choices:
@@ -27,6 +28,7 @@ type Recover struct {
 // Choices: back (to signing in).
 type CreateAccount struct {
 	SignIn bool // offer "Sign in"
+	Phone  bool // a phone number is taken too
 }
 
 // Code asks for the code that was sent. Field: code. Choices: resend, back,
@@ -34,12 +36,17 @@ type CreateAccount struct {
 type Code struct {
 	Address  string // where the code went, as it was typed
 	Phone    bool   // by text message
+	Mailed   bool   // by mail, to the account that the number finds
+	Mail     bool   // offer to send it by mail
+	Text     bool   // offer to send it by text message
 	SignUp   bool   // the address is being proven for a new account
 	Recovery bool   // a new password is chosen next
 	Length   int    // digits; the script sends the form when they are there, 0 = it doesn't
 	Resend   bool
 	Back     bool
 	Password bool
+	Account  bool // something of the account is changed next
+	New      bool // the address is to be the customer's
 }
 
 // NewPassword asks for a new password. Field: new_password. Choices: skip.
@@ -48,6 +55,24 @@ type NewPassword struct {
 	MinLength  int    // characters
 	Skip       bool
 	Recovery   bool // it takes the place of a forgotten one, and signs out everywhere else
+	Account    bool // who is signed in chooses it. Field: end_others. Choices: none
+}
+
+// NewAddress asks for an address that is to be the customer's. Fields:
+// identifier, end_others. Choices: back.
+type NewAddress struct {
+	Replaces string // the address whose place it takes, "" for none
+}
+
+// CloseAccount tells what closing the account does, and asks. Field: decision,
+// close. Choices: back.
+type CloseAccount struct{ Until time.Time }
+
+// RemoveAddress asks whether to give an address up. Field: decision, remove.
+// Choices: back.
+type RemoveAddress struct {
+	Address string
+	Last    bool // it stays: the page says why
 }
 
 // Collect asks for parts of the profile. Fields: by claim name. Choices: skip.
@@ -125,6 +150,8 @@ type Deny struct {
 	Reason  Text   // empty: a general one
 	ID      string // to quote when asking for help
 	BackURL string // to the application; empty: no link
+	// AccountURL is the page of the account to go back to; empty: no link.
+	AccountURL string
 }
 
 // FaultKind says what could not be done; its wording is fixed.
@@ -158,6 +185,7 @@ type Limited struct {
 	RetryURL string
 	Code     bool // still works
 	Password bool // still works
+	Mail     bool // still works, for codes
 	Back     bool
 }
 
@@ -174,38 +202,9 @@ type SignOut struct{}
 type SignedOut struct {
 	BackURL   string // to the application; empty: no link
 	SignInURL string // empty: no link
-}
-
-// Account is the customer's own page. One form; its buttons post revoke (a
-// connection's ID), end (a session's ID), or choose: end_others, sign_out.
-type Account struct {
-	Name       string // how to greet; may be empty
-	Identifier string
-	Services   []Service
-	Connected  []Connection
-	Sessions   []Session
-}
-
-// Service is an application that the customer can go to.
-type Service struct{ Name, URL string }
-
-// Connection is an application that has access to the account.
-type Connection struct {
-	ID         string
-	Name       string
-	ThirdParty bool
-	Shares     []Share
-	Since      time.Time
-}
-
-// Session is one place where the customer is signed in.
-type Session struct {
-	ID              string
-	Browser, System string // "Firefox", "Windows"; may be empty
-	Phone           bool
-	This            bool
-	Seen            time.Time
-	Applications    []string
+	// Closed is until when the account that was just closed can be kept; zero
+	// where none was.
+	Closed time.Time
 }
 
 // NotFound says that there is nothing at this address.
@@ -217,6 +216,9 @@ func (Recover) page() string       { return "recover" }
 func (CreateAccount) page() string { return "signup" }
 func (Code) page() string          { return "code" }
 func (NewPassword) page() string   { return "newpassword" }
+func (NewAddress) page() string    { return "newaddress" }
+func (CloseAccount) page() string  { return "closeaccount" }
+func (RemoveAddress) page() string { return "removeaddress" }
 func (Collect) page() string       { return "collect" }
 func (Terms) page() string         { return "terms" }
 func (Consent) page() string       { return "consent" }
@@ -231,12 +233,14 @@ func (Limited) page() string       { return "limited" }
 func (Busy) page() string          { return "busy" }
 func (SignOut) page() string       { return "signout" }
 func (SignedOut) page() string     { return "signedout" }
-func (Account) page() string       { return "account" }
 func (NotFound) page() string      { return "notfound" }
 
 func everyPage() []Data {
 	return []Data{
-		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, Collect{}, Terms{}, Consent{}, Disown{}, Keep{}, Invitation{}, Message{},
-		Deny{}, Fault{}, Expired{}, Limited{}, Busy{}, SignOut{}, SignedOut{}, Account{}, NotFound{},
+		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, NewAddress{}, RemoveAddress{}, CloseAccount{}, Collect{}, Terms{}, Consent{}, Disown{},
+		Keep{}, Invitation{}, Message{},
+		Deny{}, Fault{}, Expired{}, Limited{}, Busy{}, SignOut{}, SignedOut{}, NotFound{},
+		Account{}, Profile{}, Access{}, Devices{}, Applications{}, Revoke{}, Preferences{},
+		JoinOrganization{}, ChooseOrganization{}, Organizations{}, LeaveOrganization{},
 	}
 }

@@ -1,6 +1,8 @@
 package view
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -54,21 +56,32 @@ func samples(text func(string) string) map[string]Page {
 	}
 	at := func(d time.Duration) time.Time { return now.Add(-d) }
 	pages := map[string]Page{
-		"identify":          {Application: shop, Data: Identify{Kinds: []string{"email"}, Create: true}},
-		"identify-error":    {Application: shop, Data: Identify{Kinds: []string{"email", "username"}, Create: true}, Values: map[string]string{"identifier": text("ana@")}, Errors: wrong("identifier", T("error.email"))},
-		"password":          {Application: shop, Data: Password{Identifier: text(ana), Stay: true, Code: true, Recover: true}},
-		"password-error":    {Application: shop, Data: Password{Identifier: text(ana), Stay: true, Code: true}, Values: map[string]string{"stay": "true"}, Errors: wrong("password", T("error.password_wrong"))},
-		"recover":           {Application: shop, Data: Recover{Kinds: []string{"email"}}, Values: map[string]string{"identifier": text(ana)}},
-		"signup":            {Application: shop, Data: CreateAccount{SignIn: true}},
-		"signup-error":      {Application: shop, Data: CreateAccount{SignIn: true}, Values: map[string]string{"identifier": text("ana")}, Errors: wrong("identifier", T("error.email"))},
-		"code":              {Application: shop, Data: Code{Address: text(ana), SignUp: true, Length: 6, Resend: true, Back: true}},
-		"code-signin":       {Application: shop, Data: Code{Address: text(ana), Length: 6, Resend: true, Password: true}, Notice: &Notice{OK, T("notice.code_sent")}},
-		"code-recovery":     {Application: shop, Data: Code{Address: text(ana), Recovery: true, Length: 6, Resend: true, Back: true}},
-		"code-error":        {Application: shop, Data: Code{Address: text(ana), Length: 6, Resend: true, Back: true}, Values: map[string]string{"code": text("123 456")}, Errors: wrong("code", T("error.code_wrong"))},
-		"newpassword":       {Application: shop, Data: NewPassword{Identifier: text(ana), MinLength: 15, Skip: true}},
-		"newpassword-error": {Application: shop, Data: NewPassword{Identifier: text(ana), MinLength: 15}, Errors: wrong("new_password", T("error.new_password_short", "Count", 15))},
-		"newpassword-again": {Application: shop, Data: NewPassword{Identifier: text(ana), MinLength: 15, Recovery: true}},
-		"collect":           {Application: shop, Data: Collect{Fields: fields, Skip: true}},
+		"identify":            {Application: shop, Data: Identify{Kinds: []string{"email"}, Create: true}},
+		"identify-error":      {Application: shop, Data: Identify{Kinds: []string{"email", "username"}, Create: true}, Values: map[string]string{"identifier": text("ana@")}, Errors: wrong("identifier", T("error.email"))},
+		"password":            {Application: shop, Data: Password{Identifier: text(ana), Stay: true, Code: true, Recover: true}},
+		"password-error":      {Application: shop, Data: Password{Identifier: text(ana), Stay: true, Code: true}, Values: map[string]string{"stay": "true"}, Errors: wrong("password", T("error.password_wrong"))},
+		"recover":             {Application: shop, Data: Recover{Kinds: []string{"email"}}, Values: map[string]string{"identifier": text(ana)}},
+		"signup":              {Application: shop, Data: CreateAccount{SignIn: true}},
+		"signup-error":        {Application: shop, Data: CreateAccount{SignIn: true}, Values: map[string]string{"identifier": text("ana")}, Errors: wrong("identifier", T("error.email"))},
+		"code":                {Application: shop, Data: Code{Address: text(ana), SignUp: true, Length: 6, Resend: true, Back: true}},
+		"code-signin":         {Application: shop, Data: Code{Address: text(ana), Length: 6, Resend: true, Password: true}, Notice: &Notice{OK, T("notice.code_sent")}},
+		"code-recovery":       {Application: shop, Data: Code{Address: text(ana), Recovery: true, Length: 6, Resend: true, Back: true}},
+		"code-error":          {Application: shop, Data: Code{Address: text(ana), Length: 6, Resend: true, Back: true}, Values: map[string]string{"code": text("123 456")}, Errors: wrong("code", T("error.code_wrong"))},
+		"newpassword":         {Application: shop, Data: NewPassword{Identifier: text(ana), MinLength: 15, Skip: true}},
+		"newpassword-error":   {Application: shop, Data: NewPassword{Identifier: text(ana), MinLength: 15}, Errors: wrong("new_password", T("error.new_password_short", "Count", 15))},
+		"newpassword-again":   {Application: shop, Data: NewPassword{Identifier: text(ana), MinLength: 15, Recovery: true}},
+		"password-account":    {Data: Password{Identifier: text(ana), Code: true, Recover: true, Account: true}},
+		"code-account":        {Data: Code{Address: text(ana), Account: true, Length: 6, Resend: true, Back: true}},
+		"code-new":            {Data: Code{Address: text(ana), New: true, Length: 6, Resend: true, Back: true}},
+		"newpassword-account": {Data: NewPassword{Identifier: text(ana), MinLength: 15, Account: true}, Values: map[string]string{"end_others": "true"}},
+		"newaddress":          {Data: NewAddress{}},
+		"newaddress-change":   {Data: NewAddress{Replaces: text(ana)}, Values: map[string]string{"identifier": text("ana@")}, Errors: wrong("identifier", T("error.email"))},
+		"removeaddress":       {Data: RemoveAddress{Address: text(ana)}},
+		"removeaddress-last":  {Data: RemoveAddress{Address: text(ana), Last: true}},
+		"closeaccount":        {Data: CloseAccount{Until: now.AddDate(0, 0, 30)}},
+		"signedout-closed":    {Data: SignedOut{SignInURL: "/sign-in", Closed: now.AddDate(0, 0, 30)}},
+		"deny-changed":        {Data: Deny{Reason: T("deny.account_changed"), AccountURL: "/account/sign-in"}},
+		"collect":             {Application: shop, Data: Collect{Fields: fields, Skip: true}},
 		"collect-error": {Application: shop, Data: Collect{Fields: fields, Title: Literal(text("Your delivery")), Lead: Literal(text("So that it finds you."))},
 			Values: map[string]string{"given_name": text("Ana"), "phone_number": text("12"), "locale": "ar", "newsletter": "true"},
 			Errors: wrong("family_name", T("error.required"), "phone_number", T("error.phone"))},
@@ -107,15 +120,56 @@ func samples(text func(string) string) map[string]Page {
 		"signout-plain":     {Data: SignOut{}},
 		"signedout":         {Application: shop, Data: SignedOut{BackURL: "https://shop.example/", SignInURL: "/account"}},
 		"notfound":          {Data: NotFound{HomeURL: "/account"}},
-		"account": {Data: Account{Name: text("Ana Sofia Marques"), Identifier: text(ana),
-			Services:  []Service{{shop, "https://shop.example/"}, {text("Thyme Club"), "https://club.example/"}},
-			Connected: []Connection{{ID: "grt_06c1x5m8kz7v9b2n4q6r8t0w1y", Name: recipes, ThirdParty: true, Shares: shares[:2], Since: at(40 * 24 * time.Hour)}},
-			Sessions: []Session{
-				{ID: "ses_06c1x5m8kz7v9b2n4q6r8t0w1a", Browser: "Firefox", System: "macOS", This: true, Seen: now, Applications: []string{shop}},
-				{ID: "ses_06c1x5m8kz7v9b2n4q6r8t0w1b", Browser: text("Safari"), System: "iPhone", Phone: true, Seen: at(27 * time.Hour), Applications: []string{text("Thyme Club")}},
-				{ID: "ses_06c1x5m8kz7v9b2n4q6r8t0w1c", Seen: at(30 * 24 * time.Hour)},
-			}}, Notice: &Notice{OK, T("notice.access_removed", "App", text("Planner"))}},
-		"account-empty": {Data: Account{Identifier: text(ana), Sessions: []Session{{ID: "ses_06c1x5m8kz7v9b2n4q6r8t0w1a", Browser: "Chrome", System: "Android", Phone: true, This: true, Seen: now}}}},
+		"account": {Data: Account{Name: text("Ana Sofia Marques"), Identifier: text(ana), Devices: 3, Connected: 1, Language: "en",
+			Services: []Service{{shop, "https://shop.example/"}, {text("Thyme Club"), "https://club.example/"}}}, Notice: &Notice{OK, T("notice.saved")}},
+		"account-empty": {Data: Account{Identifier: text(ana), Devices: 1, Language: "en"}, Appearance: "dark"},
+		"profile": {Data: Profile{Groups: []Group{{Fields: fields}, {Title: T("field.address"), Fields: []Field{{Name: "address.street_address"}, {Name: "address.country"}}}},
+			Facts: []Fact{{Field{Name: "loyalty", Label: Literal(text("Loyalty points"))}, text("1,250")}}},
+			Values: map[string]string{"given_name": text("Ana"), "locale": "ar", "newsletter": "true"}},
+		"profile-changed": {Data: Profile{Groups: []Group{{Fields: fields}}}, Values: map[string]string{"given_name": text("Anna")},
+			Errors: wrong("given_name", T("error.changed_elsewhere", "Value", text("Ana"))), Notice: &Notice{Info, T("notice.profile_changed")}},
+		"profile-fixed": {Data: Profile{Facts: []Fact{{Field{Name: "given_name"}, text("Ana")}}}},
+		"access": {Data: Access{Password: true, Changed: at(400 * 24 * time.Hour), AddURL: "/account/addresses/new", PasswordURL: "/account/password", Addresses: []Address{
+			{Value: text(ana), Main: true, ChangeURL: "/account/addresses/1", RemoveURL: "/account/addresses/1/remove"},
+			{Value: text("ana@work.example"), Unverified: true, ConfirmURL: "/account/addresses/2/confirm"}}}},
+		"access-none": {Data: Access{Addresses: []Address{{Value: text(ana), Main: true, ChangeURL: "/account/addresses/1"}}, AddURL: "/account/addresses/new", PasswordURL: "/account/password"}},
+		"devices": {Data: Devices{Sessions: []Session{
+			{ID: "ses_06c1x5m8kz7v9b2n4q6r8t0w1a", Browser: "Firefox", System: "macOS", This: true, Seen: now, Place: text("Lisbon, Portugal")},
+			{ID: "ses_06c1x5m8kz7v9b2n4q6r8t0w1b", Browser: text("Safari"), System: "iPhone", Phone: true, Seen: at(27 * time.Hour)},
+			{ID: "ses_06c1x5m8kz7v9b2n4q6r8t0w1c", Seen: at(30 * 24 * time.Hour)},
+		}}},
+		"devices-one":       {Data: Devices{Sessions: []Session{{ID: "ses_06c1x5m8kz7v9b2n4q6r8t0w1a", Browser: "Chrome", System: "Android", Phone: true, This: true, Seen: now}}}},
+		"applications":      {Data: Applications{Connected: []Connection{{Name: recipes, URL: "/account/applications/1", Shares: shares[:2], Since: at(40 * 24 * time.Hour)}}}, Notice: &Notice{OK, T("notice.access_removed", "App", text("Planner"))}},
+		"applications-none": {Data: Applications{}},
+		"revoke":            {Data: Revoke{Connection: Connection{Name: recipes, Shares: shares, Since: at(40 * 24 * time.Hour)}, BackURL: "/account/applications"}},
+		"preferences":       {Data: Preferences{Languages: []string{"en", "de", "ar"}, Mail: true}, Values: map[string]string{"language": "en", "appearance": "dark"}, Appearance: "dark"},
+		"join":              {Data: JoinOrganization{Organization: text("Sage & Salt Ltd"), Inviter: text("Bea Costa"), Address: text(ana), Roles: []string{"admin", text("buyer")}, Until: now.Add(7 * 24 * time.Hour)}},
+		"join-other":        {Data: JoinOrganization{Organization: text("Sage & Salt Ltd"), Address: text(ana), Roles: []string{"member"}, Until: now.Add(time.Hour), SignedIn: true}},
+		"join-decide":       {Data: JoinOrganization{Decide: true, Organization: text("Sage & Salt Ltd"), Inviter: text("Bea Costa"), Address: text(ana), Roles: []string{"owner", "member"}, Until: now.Add(time.Hour)}},
+		"join-dead":         {Data: JoinOrganization{Dead: true, HomeURL: "/account"}},
+		"join-member":       {Data: JoinOrganization{Dead: true, Member: true, Organization: text("Sage & Salt Ltd"), HomeURL: "/account/organizations"}},
+		"chooseorganization": {Application: shop, Data: ChooseOrganization{Organizations: []Belonging{
+			{ID: "org_06c1x5m8kz7v9b2n4q6r8t0w1a", Name: text("Sage & Salt Ltd"), Roles: []string{"admin"}, Since: at(time.Hour)},
+			{ID: "org_06c1x5m8kz7v9b2n4q6r8t0w1b", Name: text("Rosemary Rentals"), Roles: []string{text("buyer")}, Since: at(40 * 24 * time.Hour)}}},
+			Errors: wrong("form", T("error.organization_gone"))},
+		"organizations": {Data: Organizations{Organizations: []Belonging{
+			{ID: "org_06c1x5m8kz7v9b2n4q6r8t0w1a", Name: text("Sage & Salt Ltd"), Roles: []string{"admin", "member"}, Since: at(time.Hour)},
+			{ID: "org_06c1x5m8kz7v9b2n4q6r8t0w1b", Name: text("Rosemary Rentals"), Roles: []string{"member"}, Since: at(40 * 24 * time.Hour), Suspended: true}}},
+			Notice: &Notice{OK, T("notice.organization_joined", "Organization", text("Sage & Salt Ltd"))}},
+		"organizations-none": {Data: Organizations{}},
+		"leaveorganization":  {Data: LeaveOrganization{Belonging: Belonging{ID: "org_06c1x5m8kz7v9b2n4q6r8t0w1a", Name: text("Sage & Salt Ltd")}, BackURL: "/account/organizations"}},
+		"preferences-here":   {Data: Preferences{Languages: []string{"en", "ar"}}, Values: map[string]string{"language": "ar", "appearance": "light"}, Appearance: "light"},
+	}
+	for name, page := range pages {
+		switch page.Data.(type) {
+		case Account, Profile, Access, Devices, Applications, Revoke, Preferences, Organizations, LeaveOrganization:
+			page.Portal = &Portal{HomeURL: "/account"}
+			for link := range portalNames {
+				page.Portal.Links = append(page.Portal.Links, PortalLink{Name: link, URL: "/account/" + link, Here: link == page.Data.page()})
+			}
+			slices.SortFunc(page.Portal.Links, func(a, b PortalLink) int { return strings.Compare(a.Name, b.Name) })
+		}
+		pages[name] = page
 	}
 	for name, page := range pages {
 		page.Now, page.Lang, page.Action, page.State = now, "en", "/journey", text("AQs3aled_state")

@@ -153,18 +153,24 @@ func (t Theme) css(d Dress) (string, error) {
 		fmt.Fprintf(&b, ";--backdrop:url(%q)", d.Backdrop.URL)
 	}
 	b.WriteString("}\n")
-	if t.Dark != nil {
-		fmt.Fprintf(&b, "@media (prefers-color-scheme:dark){:root{%s", t.Dark.properties())
-		if d.Backdrop.DarkURL != "" {
-			fmt.Fprintf(&b, ";--backdrop:url(%q)", d.Backdrop.DarkURL)
-		} else if d.Backdrop.URL != "" {
-			b.WriteString(";--backdrop-filter:brightness(.7)") // a bright picture beside a dark page blinds
-		}
-		if t.Art.DarkURL != "" {
-			fmt.Fprintf(&b, ";--art:url(%q)", t.Art.DarkURL)
-		}
-		b.WriteString("}}\n")
+	if t.Dark == nil {
+		return b.String(), nil
 	}
+	var dark strings.Builder
+	dark.WriteString(t.Dark.properties())
+	if d.Backdrop.DarkURL != "" {
+		fmt.Fprintf(&dark, ";--backdrop:url(%q)", d.Backdrop.DarkURL)
+	} else if d.Backdrop.URL != "" {
+		dark.WriteString(";--backdrop-filter:brightness(.7)") // a bright picture beside a dark page blinds
+	}
+	if t.Art.DarkURL != "" {
+		fmt.Fprintf(&dark, ";--art:url(%q)", t.Art.DarkURL)
+	}
+	// What the customer has chosen for this browser goes before what the device
+	// has. :where keeps the rules as weak as :root, so that a brand's own are
+	// stronger.
+	fmt.Fprintf(&b, "@media (prefers-color-scheme:dark){:root:where(:not([data-scheme=light])){%s}}\n", dark.String())
+	fmt.Fprintf(&b, ":root:where([data-scheme=dark]){color-scheme:dark;%s}\n:root:where([data-scheme=light]){color-scheme:light}\n", dark.String())
 	return b.String(), nil
 }
 

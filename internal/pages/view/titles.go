@@ -18,10 +18,12 @@ func (f *frame) Button(label, busy string) Button { return Button{f.T(label), f.
 func (f *frame) ButtonOf(label Text) Button       { return Button{f.Say(label), f.S("common.busy")} }
 
 var titles = map[string]string{
-	"identify": "identify.title", "password": "password.title", "signup": "signup.title", "recover": "recover.title",
-	"keep": "keep.title",
+	"identify": "identify.title", "removeaddress": "removeaddress.title", "closeaccount": "closeaccount.title", "signup": "signup.title", "recover": "recover.title",
+	"keep":  "keep.title",
 	"terms": "terms.title", "deny": "deny.title", "expired": "expired.title", "limited": "limited.title", "busy": "busy.title",
-	"signout": "signout.title", "signedout": "signedout.title", "account": "account.title", "notfound": "notfound.title",
+	"signout": "signout.title", "account": "account.title", "notfound": "notfound.title",
+	"profile": "profile.title", "access": "access.title", "devices": "account.devices", "applications": "account.connected",
+	"preferences": "preferences.title",
 }
 
 // TitleText is the document's title: what the heading says, as plain text.
@@ -33,10 +35,25 @@ func (f *frame) TitleText() string {
 		}
 		return f.S("code.title")
 	case NewPassword:
-		if data.Recovery {
+		if data.Recovery || data.Account {
 			return f.S("newpassword.title_recovery")
 		}
 		return f.S("newpassword.title")
+	case SignedOut:
+		if !data.Closed.IsZero() {
+			return f.S("closeaccount.done_title")
+		}
+		return f.S("signedout.title")
+	case Password:
+		if data.Account {
+			return f.S("password.title_account")
+		}
+		return f.S("password.title")
+	case NewAddress:
+		if data.Replaces != "" {
+			return f.S("newaddress.title_change")
+		}
+		return f.S("newaddress.title")
 	case Disown:
 		if data.Dead {
 			return f.S("disown.dead_title")
@@ -49,12 +66,17 @@ func (f *frame) TitleText() string {
 		return f.S("invitation.title", "Brand", f.Brand())
 	case Consent:
 		return f.S("consent.title", "App", f.Application, "Brand", f.Brand())
+	case Revoke:
+		return f.S("revoke.title", "App", data.Name)
 	case Collect:
 		return f.titleOr(data.Title, "collect.title")
 	case Message:
 		return f.titleOr(data.Title, "message.title")
 	case Fault:
 		return f.S(f.FaultTitle())
+	}
+	if title := f.organizationTitle(); title != "" {
+		return title
 	}
 	return f.S(titles[f.name])
 }
@@ -122,8 +144,18 @@ func (f *frame) IdentifierInput() Input {
 
 // AddressInput is the field that asks for the address of a new account.
 func (f *frame) AddressInput() Input {
+	if data, _ := f.Data.(CreateAccount); data.Phone {
+		return f.Input(Field{Name: "identifier", Type: "text", Label: T("identify.email_phone"), Why: T("signup.why_phone"),
+			Autocomplete: "username", Required: true, MaxLength: 320, LTR: true}, "identifier")
+	}
 	return f.Input(Field{Name: "identifier", Type: "email", Label: T("signup.email"), Why: T("signup.why"),
 		Autocomplete: "email", Required: true, MaxLength: 320}, "identifier")
+}
+
+// NewAddressInput is the field that asks for an address that is to be the
+// customer's.
+func (f *frame) NewAddressInput() Input {
+	return f.Input(Field{Name: "identifier", Type: "email", Label: T("newaddress.email"), Autocomplete: "email", Required: true, MaxLength: 320}, "identifier")
 }
 
 // CollectInputs are the profile's fields; the first that is wrong gets the

@@ -50,13 +50,18 @@ type Page struct {
 	Values      map[string]string
 	Errors      map[string]Text // what is wrong, by field
 	Notice      *Notice         // what just happened, above the form
+	Portal      *Portal         // around pages of the account; nil for others
+	Appearance  string          // light or dark where the customer wants that; else as the device
 	Now         time.Time       // what "5 minutes ago" counts from
 	Data        Data            // which page this is, and what it alone needs
 }
 
 // Data is one of the structs of this package that describe a page: Identify,
-// Password, Recover, CreateAccount, Code, NewPassword, Collect, Terms, Consent, Disown, Message,
-// Deny, Fault, Expired, Limited, Busy, SignOut, SignedOut, Account, NotFound.
+// Password, Recover, CreateAccount, Code, NewPassword, NewAddress, RemoveAddress, CloseAccount, Collect, Terms, Consent, Disown, Message,
+// Deny, Fault, Expired, Limited, Busy, SignOut, SignedOut, NotFound,
+// the account's: Account, Profile, Access, Devices, Applications, Revoke, Preferences,
+// and organizations': JoinOrganization, ChooseOrganization, Organizations,
+// LeaveOrganization.
 type Data interface{ page() string }
 
 // Text is a sentence to show: one of i18n's by its key with arguments, or, if

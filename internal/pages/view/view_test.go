@@ -41,7 +41,7 @@ func TestEveryPageInEveryLanguage(t *testing.T) {
 				page.Lang, page.Look = lang, look
 				html := render(t, v, page)
 				dir := map[string]string{"en": "ltr", "de": "ltr", "ar": "rtl"}[lang]
-				if !strings.Contains(html, `<html lang="`+lang+`" dir="`+dir+`">`) {
+				if !strings.Contains(html, `<html lang="`+lang+`" dir="`+dir+`"`) {
 					t.Error("language and direction are not said")
 				}
 				for what, wrong := range map[string]bool{
@@ -81,32 +81,53 @@ func TestFieldsAndChoices(t *testing.T) {
 		"identify": {`name="identifier" autocomplete="username webauthn" required`, `type="email"`, choose("create") + " formnovalidate"},
 		"password": {`name="password" autocomplete="current-password" required`, `type="checkbox" name="stay" value="true"`, choose("back"), choose("code"), choose("recover"),
 			`value="ana@example.com" autocomplete="username"`},
-		"recover":          {`name="identifier" autocomplete="username webauthn" required`, `value="ana@example.com"`, choose("sign-in") + " formnovalidate"},
-		"disown":           {`name="decision" value="secure"`, "Close this page"},
-		"disown-dead":      {`href="/recover"`},
-		"keep":             {`name="decision" value="keep"`, choose("leave"), "It will be deleted for good on"},
-		"invitation":       {`name="decision" value="accept"`, "<bdi>ana@example.com</bdi>"},
-		"invitation-dead":  {`href="/sign-in"`},
-		"signup":           {`name="identifier" autocomplete="email" required`, choose("back")},
-		"code":             {`name="code" autocomplete="one-time-code" required`, `inputmode="numeric"`, `maxlength="32"`, `data-length="6"`, choose("resend"), choose("back")},
-		"code-signin":      {choose("password"), "If there&#39;s an account for <bdi>ana@example.com</bdi>"},
-		"newpassword":      {`name="new_password" autocomplete="new-password" required minlength="15"`, `value="ana@example.com" autocomplete="username"`, choose("skip")},
-		"collect":          {`name="given_name" autocomplete="given-name" required`, `type="date"`, `autocomplete="bday"`, `name="loyalty_number" autocomplete="off"`, choose("skip")},
-		"collect-error":    {`value="Ana"`, `<option value="ar" selected>`, `id="e-f-family_name"`, `aria-invalid="true" aria-describedby="e-f-family_name" autofocus`, "<title>Error: Your delivery"},
-		"collect-address":  {`id="f-address-locality" name="address.locality" autocomplete="address-level2"`},
-		"terms":            {`href="https://olive.example/terms"`, "Agree and continue", choose("decline")},
-		"consent":          {`name="decision" value="allow"`, `name="decision" value="deny"`, `<bdi class="value">ana@example.com</bdi>`, "We haven&#39;t checked who they are", `href="https://recipes.example/privacy"`},
-		"expired":          {choose("restart")},
-		"limited":          {choose("code"), choose("back"), "You can try again in 12 minutes.", `datetime="2026-08-01T15:16:00Z"`},
-		"limited-network":  {"Too many requests are coming from your network", `name="choose" value="again"`, "Try again", `datetime="2026-08-01T15:04:02Z"`},
-		"limited-link":     {`href="/account"`, "Try again"},
-		"limited-both":     {choose("code"), choose("password")},
-		"busy":             {`name="identifier" value="ana@example.com"`},
-		"signout":          {`name="decision" value="sign_out"`, `name="decision" value="stay"`},
-		"account":          {`name="revoke" value="grt_06c1x5m8kz7v9b2n4q6r8t0w1y"`, `name="end" value="ses_06c1x5m8kz7v9b2n4q6r8t0w1b"`, choose("end_others"), choose("sign_out"), "This device", "Safari on iPhone", "Unknown device"},
-		"fault-redirect":   {"err_06c1x5m8kz7v9b2n4q6r8t0w1y", "isn&#39;t registered for it"},
-		"identify-error":   {`value="ana@"`, `name="lang" value="ar"`},
-		"consent-verified": {"Your loyalty points", "is made by others, not by"},
+		"recover":             {`name="identifier" autocomplete="username webauthn" required`, `value="ana@example.com"`, choose("sign-in") + " formnovalidate"},
+		"disown":              {`name="decision" value="secure"`, "Close this page"},
+		"disown-dead":         {`href="/recover"`},
+		"signup":              {`name="identifier" autocomplete="email" required`, choose("back")},
+		"code":                {`name="code" autocomplete="one-time-code" required`, `inputmode="numeric"`, `maxlength="32"`, `data-length="6"`, choose("resend"), choose("back")},
+		"code-signin":         {choose("password"), "If there&#39;s an account for <bdi>ana@example.com</bdi>"},
+		"newpassword":         {`name="new_password" autocomplete="new-password" required minlength="15"`, `value="ana@example.com" autocomplete="username"`, choose("skip")},
+		"password-account":    {`name="password" autocomplete="current-password" required`, "Confirm it&#39;s you", choose("code"), choose("recover"), choose("back"), "Cancel"},
+		"code-account":        {choose("back"), "Cancel", "to confirm it&#39;s you"},
+		"code-new":            {choose("back"), choose("resend"), "show that you read mail there"},
+		"newpassword-account": {`name="end_others" value="true" checked`, "Choose a new password"},
+		"newaddress":          {`name="identifier" autocomplete="email" required`, `name="end_others" value="true">`, choose("back")},
+		"newaddress-change":   {"It takes the place of <bdi>ana@example.com</bdi>", `value="ana@"`},
+		"removeaddress":       {`name="decision" value="remove"`, choose("back")},
+		"removeaddress-last":  {"the only address", choose("back")},
+		"closeaccount":        {`name="decision" value="close"`, choose("back"), "Until <bdi>31 August 2026</bdi> you can change your mind"},
+		"signedout-closed":    {"Your account is closed", "before <bdi>31 August 2026</bdi>", `href="/sign-in"`},
+		"deny-changed":        {`href="/account/sign-in"`},
+		"collect":             {`name="given_name" autocomplete="given-name" required`, `type="date"`, `autocomplete="bday"`, `name="loyalty_number" autocomplete="off"`, choose("skip")},
+		"collect-error":       {`value="Ana"`, `<option value="ar" selected>`, `id="e-f-family_name"`, `aria-invalid="true" aria-describedby="e-f-family_name" autofocus`, "<title>Error: Your delivery"},
+		"collect-address":     {`id="f-address-locality" name="address.locality" autocomplete="address-level2"`},
+		"terms":               {`href="https://olive.example/terms"`, "Agree and continue", choose("decline")},
+		"consent":             {`name="decision" value="allow"`, `name="decision" value="deny"`, `<bdi class="value">ana@example.com</bdi>`, "We haven&#39;t checked who they are", `href="https://recipes.example/privacy"`},
+		"expired":             {choose("restart")},
+		"limited":             {choose("code"), choose("back"), "You can try again in 12 minutes.", `datetime="2026-08-01T15:16:00Z"`},
+		"limited-network":     {"Too many requests are coming from your network", `name="choose" value="again"`, "Try again", `datetime="2026-08-01T15:04:02Z"`},
+		"limited-link":        {`href="/account"`, "Try again"},
+		"limited-both":        {choose("code"), choose("password")},
+		"busy":                {`name="identifier" value="ana@example.com"`},
+		"signout":             {`name="decision" value="sign_out"`, `name="decision" value="stay"`},
+		"account":             {choose("sign_out"), `href="https://club.example/"`, `href="/account/profile"`, "Signed in on 3 devices", "1 application has access", "English · As on this device"},
+		"account-empty":       {`data-scheme="dark"`, "Signed in on 1 device<", "No other application has access", "English · Dark"},
+		"profile":             {`value="Ana"`, "<legend>Address</legend>", `name="address.country"`, "Loyalty points", "1,250", `aria-current="page"`, `href="/account"`},
+		"profile-changed":     {"Elsewhere this is now “<bdi>Ana</bdi>”", `value="Anna"`, `aria-invalid="true" aria-describedby="e-f-given_name" autofocus`, "<title>Error:"},
+		"access":              {`href="/account/addresses/1"`, `href="/account/addresses/1/remove"`, `href="/account/addresses/2/confirm"`, "Not confirmed", "Main", "You have a password", `aria-label="Change ana@example.com"`},
+		"access-none":         {"You have no password", `href="/account/password"`, `href="/account/addresses/new"`},
+		"devices":             {`name="end" value="ses_06c1x5m8kz7v9b2n4q6r8t0w1b"`, choose("end_others"), "This device", "Safari on iPhone", "Unknown device", "<bdi>Lisbon, Portugal</bdi>"},
+		"applications":        {`href="/account/applications/1"`, "ana@example.com"},
+		"revoke":              {`name="decision" value="remove"`, `href="/account/applications"`, "Once you have given it", "Remove access for <bdi>Recipes by Ana</bdi>?"},
+		"preferences":         {`name="language" value="en" checked`, `name="appearance" value="dark" checked`, "for messages from"},
+		"preferences-here":    {`name="language" value="ar" checked`, `data-scheme="light"`, "in this browser"},
+		"fault-redirect":      {"err_06c1x5m8kz7v9b2n4q6r8t0w1y", "isn&#39;t registered for it"},
+		"identify-error":      {`value="ana@"`, `name="lang" value="ar"`},
+		"consent-verified":    {"Your loyalty points", "is made by others, not by"},
+		"keep":                {`name="decision" value="keep"`, choose("leave"), "It will be deleted for good on"},
+		"invitation":          {`name="decision" value="accept"`, "<bdi>ana@example.com</bdi>"},
+		"invitation-dead":     {`href="/sign-in"`},
 	} {
 		page := all[name]
 		page.Look = look
@@ -117,9 +138,9 @@ func TestFieldsAndChoices(t *testing.T) {
 			}
 		}
 	}
-	account := all["account"]
-	account.Look = look
-	if html := render(t, v, account); strings.Contains(html, `name="end" value="ses_06c1x5m8kz7v9b2n4q6r8t0w1a"`) {
+	devices := all["devices"]
+	devices.Look = look
+	if html := render(t, v, devices); strings.Contains(html, `name="end" value="ses_06c1x5m8kz7v9b2n4q6r8t0w1a"`) {
 		t.Error("this device can be signed out by its row")
 	}
 }
@@ -200,11 +221,12 @@ func TestAddressesThatRunAreNotLinks(t *testing.T) {
 	look := newLook(t, v, v.OliveAndThyme())
 	const bad = "jaVascript:alert(1)"
 	for _, data := range []Data{
-		Terms{Documents: []Document{{Label: Literal("x"), URL: bad}}}, Consent{PolicyURL: bad, TermsURL: bad}, Deny{BackURL: bad},
+		Terms{Documents: []Document{{Label: Literal("x"), URL: bad}}}, Consent{PolicyURL: bad, TermsURL: bad}, Deny{BackURL: bad, AccountURL: bad},
 		Fault{BackURL: bad}, Expired{RestartURL: bad}, Busy{RetryURL: bad}, SignedOut{BackURL: bad, SignInURL: bad},
-		Account{Services: []Service{{"x", bad}}}, NotFound{HomeURL: bad}, Identify{},
+		Account{Services: []Service{{"x", bad}}}, Access{AddURL: bad, PasswordURL: bad, Addresses: []Address{{ChangeURL: bad, RemoveURL: bad, ConfirmURL: bad}}},
+		Applications{Connected: []Connection{{URL: bad}}}, Revoke{BackURL: bad}, NotFound{HomeURL: bad}, Identify{},
 	} {
-		html := render(t, v, Page{Data: data, Look: look, Application: "x", Action: bad})
+		html := render(t, v, Page{Data: data, Look: look, Application: "x", Action: bad, Portal: &Portal{HomeURL: bad, Links: []PortalLink{{Name: "profile", URL: bad}}}})
 		if strings.Contains(strings.ToLower(html), "javascript:") {
 			t.Errorf("%T: %s", data, html)
 		}
@@ -215,7 +237,7 @@ func TestEveryTextIsUsedAndThere(t *testing.T) {
 	v := newViews(t)
 	l := v.Words().Localizer("en")
 	var source strings.Builder
-	for _, pattern := range []string{"templates/*.html", "titles.go", "frame.go"} {
+	for _, pattern := range []string{"templates/*.html", "titles.go", "frame.go", "portal.go", "organization.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -235,7 +257,7 @@ func TestEveryTextIsUsedAndThere(t *testing.T) {
 			t.Errorf("%q is used and not there", match[1])
 		}
 	}
-	callers := regexp.MustCompile(`^(error|notice|field|share|footer|wait|seen|deny|message)\.`) // named by data
+	callers := regexp.MustCompile(`^(error|notice|field|share|role|footer|wait|seen|deny|message)\.`) // named by data
 	for _, key := range l.Keys() {
 		if !used[key] && !callers.MatchString(key) {
 			t.Errorf("%q is there and not used", key)

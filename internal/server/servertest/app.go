@@ -49,7 +49,7 @@ func (a *App) Authorize(change url.Values) Request {
 
 // URL is the request's address at node i.
 func (a *App) URL(i *Installation, r Request) string {
-	return i.Base + a.Tenant.Path + "/authorize?" + r.Params.Encode()
+	return i.at(a.Tenant) + "/authorize?" + r.Params.Encode()
 }
 
 // Tokens is an answer of the token endpoint.
@@ -94,7 +94,7 @@ func (a *App) Post(i *Installation, path string, values url.Values) (int, http.H
 	if a.Public() {
 		body.Set("client_id", string(a.ID))
 	}
-	request, err := http.NewRequest(http.MethodPost, i.Base+a.Tenant.Path+path, strings.NewReader(body.Encode()))
+	request, err := http.NewRequest(http.MethodPost, i.at(a.Tenant)+path, strings.NewReader(body.Encode()))
 	if err != nil {
 		return 0, nil, "", err
 	}
@@ -159,7 +159,7 @@ func (a *App) Active(i *Installation, token string) bool {
 // UserInfo asks userinfo with an access token.
 func (a *App) UserInfo(i *Installation, access string) (int, map[string]any) {
 	i.t.Helper()
-	request, err := http.NewRequest(http.MethodGet, i.Base+a.Tenant.Path+"/userinfo", nil)
+	request, err := http.NewRequest(http.MethodGet, i.at(a.Tenant)+"/userinfo", nil)
 	i.must(err)
 	request.Header.Set("Authorization", "Bearer "+access)
 	status, _, body, err := send(request)

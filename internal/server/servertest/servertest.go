@@ -79,7 +79,7 @@ func New(t testing.TB, engine sqldb.Engine, configure ...func(*server.Environmen
 	i.cfg.KeyStore.URL = config.NewSecret(dbtest.URL(t, engine, server.KeyStoreMigrations()))
 	i.cfg.RootKey.Value = config.NewSecret(base64.StdEncoding.EncodeToString(raw[:]))
 	// All of a test comes from one address: the limits count and refuse nobody.
-	i.cfg.Rate = config.Rate{FormsPerSecond: 100_000, FormsBurst: 1_000_000, FailuresPerSecond: 100_000, FailuresBurst: 1_000_000}
+	i.cfg.Rate = config.Rate{FormsPerSecond: 100_000, FormsBurst: 1_000_000, FailuresPerSecond: 100_000, FailuresBurst: 1_000_000, AdminPerSecond: 100_000, AdminBurst: 1_000_000}
 	i.listen()
 	i.public = strings.TrimPrefix(i.Base, "http://")
 	i.start()
@@ -266,13 +266,14 @@ func (i *Installation) Code(address string) string {
 	return i.CodeAfter(address, "")
 }
 
-// CodeAfter waits for a message newer than the given one and returns its code.
+// CodeAfter waits for a code newer than the given message. Notices may come in
+// between.
 func (i *Installation) CodeAfter(address string, before id.Message) string {
 	i.t.Helper()
 	for range 500 {
 		letters, err := i.Inbox.List(context.Background(), address, "", 10)
 		i.must(err)
-		for _, letter := range letters { // a notice may have overtaken it
+		for _, letter := range letters { // the newest first
 			if letter.ID > before && letter.Code != "" {
 				return letter.Code
 			}
