@@ -86,8 +86,6 @@ type Options struct {
 	Claims        *claim.Sets
 	ClaimDropped  func() // counts a mapped claim that failed; nil counts nothing
 	SigningKeys   *signingkey.Keys
-	Claims        *claim.Sets
-	ClaimDropped  func() // counts a mapped claim that failed; nil counts nothing
 	Interaction   Interaction
 	Jar           browser.Jar
 	Resolver      *clientip.Resolver
