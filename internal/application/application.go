@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/redirecturi"
 	"github.com/cardea-id/cardea/internal/tenant"
@@ -68,7 +69,8 @@ type Settings struct {
 	SessionMaxAge  tenant.Duration `json:"session_max_age"`    // a session older than this is asked to prove itself again; 0: the session's own life
 	SessionIdle    tenant.Duration `json:"session_idle"`       // a session idle for longer is asked to prove itself again; 0: the tenant's
 	Disabled       bool            `json:"disabled"`
-	Organization   string          `json:"organization"` // "optional": it may ask for the customer's organization; "required": it is for members of one only; "": neither
+	Claims         []claim.Mapping `json:"claims,omitempty"` // of the application's own
+	Organization   string          `json:"organization"`     // "optional": it may ask for the customer's organization; "required": it is for members of one only; "": neither
 }
 
 // Application is one client of the protocols.
@@ -89,6 +91,15 @@ func (a *Application) Public() bool { return a.AuthMethod == AuthNone }
 
 // Allows tells whether the application may use a grant type.
 func (a *Application) Allows(grantType string) bool { return slices.Contains(a.GrantTypes, grantType) }
+
+// ClaimSet is the mapped claims that hold for the application: the tenant's and
+// its own. It is nil where there are none, which costs nothing.
+func (a *Application) ClaimSet(sets *claim.Sets, t *tenant.Tenant) *claim.Set {
+	if len(t.Settings.Claims) == 0 && len(a.Claims) == 0 {
+		return nil
+	}
+	return sets.Of(claim.Owner{Tenant: string(t.ID), TenantRevision: t.Revision, Application: string(a.ID), Revision: a.Revision}, t.Settings.Claims, a.Claims)
+}
 
 // CheckSecret tells whether presented is a secret of the application. It takes
 // the same time whatever is wrong.
@@ -193,6 +204,9 @@ func (s *Settings) complete(development bool) error {
 	between("refresh_token_idle", s.RefreshIdle, time.Minute, 400*day)
 	between("session_max_age", s.SessionMaxAge, time.Second, 400*day)
 	between("session_idle", s.SessionIdle, 2*tenant.SeenEvery, 400*day)
+	if err := claim.Check(s.Claims); err != nil {
+		faults = append(faults, err)
+	}
 	for key, address := range map[string]string{"client_uri": s.HomeURL, "policy_uri": s.PolicyURL, "tos_uri": s.TermsURL} {
 		if address == "" {
 			continue

@@ -3,6 +3,7 @@ package customer
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/cardea-id/cardea/internal/identifier"
 )
@@ -81,4 +82,21 @@ func (c *Customer) claim(name string) (any, bool) {
 	}
 	value, told := c.Profile[name]
 	return value, told && value != ""
+}
+
+// Facts are what mapped claims may know of a customer: the profile, and by kind
+// the oldest verified identifier. A kind that the tenant declares goes by its
+// name.
+func (c *Customer) Facts() (profile, identifiers map[string]any) {
+	identifiers = map[string]any{}
+	for _, it := range c.Identifiers {
+		name := strings.TrimPrefix(string(it.Kind), string(identifier.Declared("")))
+		if _, has := identifiers[name]; it.Verified && !has {
+			identifiers[name] = it.Display
+			if it.Kind == identifier.Phone {
+				identifiers[name] = it.Key
+			}
+		}
+	}
+	return c.Profile, identifiers
 }

@@ -177,16 +177,28 @@ type Program struct {
 
 // Compile compiles a condition. The error is a *CompileError.
 func (e *Environment) Compile(source string) (*Program, error) {
+	program, out, err := e.compile(source, "it is empty; write true for a condition that always holds")
+	if err != nil {
+		return nil, err
+	}
+	if !out.IsExactType(cel.BoolType) {
+		return nil, &CompileError{Faults: []Fault{{Message: fmt.Sprintf("it gives %s, and a condition must give bool; compare it with something, such as … == true", cel.FormatCELType(out))}}}
+	}
+	return program, nil
+}
+
+// compile compiles an expression of any type.
+func (e *Environment) compile(source, empty string) (*Program, *cel.Type, error) {
 	whole := func(format string, args ...any) error {
 		return &CompileError{Faults: []Fault{{Message: fmt.Sprintf(format, args...)}}}
 	}
 	switch {
 	case strings.TrimSpace(source) == "":
-		return nil, whole("it is empty; write true for a condition that always holds")
+		return nil, nil, whole("%s", empty)
 	case !utf8.ValidString(source):
-		return nil, whole("it is not UTF-8")
+		return nil, nil, whole("it is not UTF-8")
 	case utf8.RuneCountInString(source) > MaxSource:
-		return nil, whole("it is longer than %d characters", MaxSource)
+		return nil, nil, whole("it is longer than %d characters", MaxSource)
 	}
 	ast, issues := e.env.Compile(source)
 	if issues.Err() != nil {
@@ -200,14 +212,11 @@ func (e *Environment) Compile(source string) (*Program, error) {
 				break
 			}
 		}
-		return nil, compileError
-	}
-	if out := ast.OutputType(); !out.IsExactType(cel.BoolType) {
-		return nil, whole("it gives %s, and a condition must give bool; compare it with something, such as … == true", cel.FormatCELType(out))
+		return nil, nil, compileError
 	}
 	program, err := e.env.Program(ast, cel.CostLimit(CostLimit), cel.InterruptCheckFrequency(100), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
-		return nil, whole("%v", err)
+		return nil, nil, whole("%v", err)
 	}
 	names := map[string]bool{}
 	for _, reference := range ast.NativeRep().ReferenceMap() {
@@ -215,7 +224,7 @@ func (e *Environment) Compile(source string) (*Program, error) {
 			names[reference.Name] = true
 		}
 	}
-	return &Program{program: program, types: e.types, source: source, names: names}, nil
+	return &Program{program: program, types: e.types, source: source, names: names}, ast.OutputType(), nil
 }
 
 // Names tells whether the condition names a variable: the value of one that it

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/jose"
@@ -70,6 +72,7 @@ func (p *Provider) signAccessToken(x *exchange, given *issued, now time.Time, li
 		return "", err
 	}
 	c = append(c, in...)
+	c = p.appendMapped(x.ctx, x.tenant, x.app, c, given.mapped, claim.AccessToken, x.tenant.Issuer)
 	return signer.Sign("at+jwt", append(c, '}'))
 }
 
@@ -141,33 +144,34 @@ func optional(claims jose.Claims, name string, into *string) error {
 
 // active tells whether an access token is still good: its lineage, grant,
 // session and customer, and the membership of the organization that it is for;
-// for an application's own token the application and that it was not revoked.
-func (p *Provider) active(ctx context.Context, t *tenant.Tenant, a *accessToken) (bool, error) {
+// for an application's own token the application and that it was not revoked. It
+// returns the application that it was given to.
+func (p *Provider) active(ctx context.Context, t *tenant.Tenant, a *accessToken) (bool, *application.Application, error) {
 	if t.Suspended {
-		return false, nil
+		return false, nil, nil
 	}
 	app, err := p.Applications.Get(ctx, t.ID, a.application)
 	if err != nil || app.Disabled {
-		return false, notFoundIsNil(err)
+		return false, nil, notFoundIsNil(err)
 	}
 	if a.lineage == "" {
 		revoked, err := p.Grants.Revoked(ctx, t.ID, a.jti)
-		return !revoked, err
+		return !revoked, app, err
 	}
 	batch := p.DB.Batch()
 	alive := p.Grants.QueueAlive(batch, t, grant.Ref{
 		Customer: id.Customer(a.subject), Application: a.application, Session: a.session, Lineage: a.lineage,
 	})
 	if err := batch.Run(ctx); err != nil {
-		return false, err
+		return false, nil, err
 	}
 	state := alive()
 	if !state.Active || (!app.FirstParty && state.Unasked) {
-		return false, nil
+		return false, nil, nil
 	}
 	var good bool
 	a.member, good, err = p.belonging(&exchange{ctx: ctx, tenant: t}, id.Customer(a.subject), state.Organization)
-	return good, err
+	return good, app, err
 }
 
 // appendContext adds acr and amr where they are known.

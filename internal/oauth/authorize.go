@@ -222,7 +222,7 @@ func (p *Provider) consentNeeded(x *exchange, s *session.Session) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	return !found || !granted.Covers(x.scopes, claimNames(x.scopes)), nil
+	return !found || !granted.Covers(x.scopes, slices.Concat(claimNames(x.scopes), x.app.ClaimSet(p.Claims, x.tenant).Consents(x.scopes))), nil
 }
 
 // newCode makes the authorization code. It is sealed, so that making it writes

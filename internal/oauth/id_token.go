@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/jose"
 	"github.com/cardea-id/cardea/internal/tenant"
@@ -59,6 +60,7 @@ func (p *Provider) signIDToken(x *exchange, given *issued, access string, now ti
 		return "", err
 	}
 	c = append(c, in...)
+	c = p.appendMapped(x.ctx, x.tenant, x.app, c, given.mapped, claim.IDToken)
 	return signer.Sign("JWT", append(c, '}'))
 }
 

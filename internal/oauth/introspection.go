@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
@@ -51,7 +52,7 @@ func (p *Provider) introspection(x *exchange, presented string) (map[string]any,
 	if token.application != x.app.ID && !slices.Contains(token.raw.Audience, string(x.app.ID)) {
 		return nil, nil
 	}
-	active, err := p.active(x.ctx, x.tenant, token)
+	active, app, err := p.active(x.ctx, x.tenant, token)
 	if err != nil || !active {
 		return nil, err
 	}
@@ -62,7 +63,13 @@ func (p *Provider) introspection(x *exchange, presented string) (map[string]any,
 	if len(token.scopes) > 0 {
 		answer["scope"] = strings.Join(token.scopes, " ")
 	}
-	for _, name := range []string{"sid", "auth_time", "acr", "amr"} {
+	names := []string{"sid", "auth_time", "acr", "amr"}
+	for _, m := range slices.Concat(x.tenant.Settings.Claims, app.Claims) { // as the token has them
+		if slices.Contains(m.In, claim.AccessToken) && !claim.Reserved(m.Name) {
+			names = append(names, m.Name)
+		}
+	}
+	for _, name := range names {
 		var value any
 		if token.raw.Has(name) && token.raw.Get(name, &value) == nil {
 			answer[name] = value

@@ -24,6 +24,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/browser"
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/clientip"
 	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/customer"
@@ -82,6 +83,8 @@ type Options struct {
 	Sessions      *session.Sessions
 	Grants        *grant.Grants
 	Organizations *organization.Organizations
+	Claims        *claim.Sets
+	ClaimDropped  func() // counts a mapped claim that failed; nil counts nothing
 	SigningKeys   *signingkey.Keys
 	Interaction   Interaction
 	Jar           browser.Jar

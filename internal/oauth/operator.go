@@ -24,7 +24,7 @@ func (p *Provider) Authenticate(ctx context.Context, t *tenant.Tenant, compact s
 	if err != nil || token == nil {
 		return nil, err
 	}
-	active, err := p.active(ctx, t, token)
+	active, _, err := p.active(ctx, t, token)
 	if err != nil || !active {
 		return nil, err
 	}

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/explain"
+	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
@@ -20,6 +22,7 @@ type issued struct {
 	id      *idClaims                // nil for no ID token
 	refresh string                   // "" for no refresh token
 	member  *organization.Membership // that the tokens are for, nil for none
+	mapped  []claim.Given            // the operator's own claims
 }
 
 // grantType is one way to get tokens. By the time that it is called the
@@ -78,6 +81,13 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request, t *tenant.Tenan
 func (p *Provider) writeTokens(x *exchange, given *issued) ([]byte, error) {
 	now := p.Clock.Now()
 	life := lifetime(x.app.AccessTTL, x.tenant.Settings.Tokens.Access)
+	if given.access.lineage != "" {
+		var err error
+		given.mapped, err = p.mapped(x.ctx, x.tenant, x.app, x.app.ClaimSet(p.Claims, x.tenant), id.Customer(given.subject), nil, given.member, given.scopes)
+		if err != nil {
+			return nil, err
+		}
+	}
 	access, err := p.signAccessToken(x, given, now, life)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/id"
@@ -34,7 +35,7 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request, t *tenant.Te
 		p.writeError(w, r, refuseToken("The access token is not one of this issuer for a customer, or has expired."))
 		return
 	}
-	active, err := p.active(r.Context(), t, token)
+	active, app, err := p.active(r.Context(), t, token)
 	if err != nil {
 		p.writeError(w, r, err)
 		return
@@ -58,7 +59,15 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request, t *tenant.Te
 		p.writeError(w, r, err)
 		return
 	}
+	given, err := p.mapped(r.Context(), t, app, app.ClaimSet(p.Claims, t), who.ID, who, token.member, token.scopes)
+	if err != nil {
+		p.writeError(w, r, err)
+		return
+	}
 	claims := who.Claims(token.scopes)
+	for _, g := range p.kept(r.Context(), t, app, claim.For(given, claim.UserInfo)) {
+		claims[g.Name] = g.Value
+	}
 	claims["sub"] = token.subject
 	addOrganization(claims, token.member, token.scopes)
 	w.Header().Set("Cache-Control", "no-store")

@@ -250,7 +250,11 @@ func (p *Pages) consentOf(s shown, prompt step.ConsentPrompt) view.Consent {
 		consent.PolicyURL, consent.TermsURL = s.Application.PolicyURL, s.Application.TermsURL
 	}
 	for _, claim := range prompt.Claims {
-		consent.Shares = append(consent.Shares, p.share(s.lang, claim.Name, claim.Value))
+		share := p.share(s.lang, claim.Name, claim.Value)
+		if claim.Mapped {
+			share.Label = view.Literal(labelOf(claim, s.lang))
+		}
+		consent.Shares = append(consent.Shares, share)
 	}
 	if prompt.Offline {
 		consent.Shares = append(consent.Shares, view.Share{Name: "offline_access"})
@@ -262,6 +266,12 @@ func (p *Pages) consentOf(s shown, prompt step.ConsentPrompt) view.Consent {
 		consent.Shares = []view.Share{{Name: "openid"}}
 	}
 	return consent
+}
+
+// labelOf is what an operator calls a claim of his own: in the page's language,
+// else in English, else by its name.
+func labelOf(claim step.Claim, lang string) string {
+	return cmp.Or(claim.Label[lang], claim.Label["en"], claim.Name)
 }
 
 // fieldsOf are the fields that ask for profile properties. The standard claims

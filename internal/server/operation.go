@@ -68,11 +68,15 @@ type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	claims   prometheus.Counter
 }
 
 func newMetrics() *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
+		claims: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "cardea_claims_dropped_total", Help: "Mapped claims that failed and were left out of a token or of userinfo; the log says which, and why.",
+		}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cardea_http_requests_total", Help: "Requests answered, by route and status.",
 		}, []string{"route", "status"}),
@@ -81,7 +85,7 @@ func newMetrics() *metrics {
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
 		}, []string{"route"}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.requests, m.duration, m.claims, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -103,6 +107,7 @@ func (s *Server) registerMetrics() {
 	counter("cardea_password_hashes_refused_total", "Sign-ins answered with 503 because too many waited.", func() float64 { return float64(s.Hasher.Stats().Refused) })
 	counter("cardea_forms_refused_total", "Forms answered with 429 because their network posted too many.", func() float64 { return float64(s.forms.Refused()) })
 	counter("cardea_client_authentications_refused_total", "Requests answered with 429 because their network failed too often at client authentication.", func() float64 { return float64(s.failures.Refused()) })
+	counter("cardea_forwarded_disbelieved_total", "Requests with X-Forwarded-For from an address that is not in trusted_proxies.", func() float64 { return float64(s.resolver.Disbelieved()) })
 	counter("cardea_messages_sent_total", "Messages handed to the mail server.", func() float64 { return float64(s.Outbox.Stats().Sent) })
 	counter("cardea_messages_discarded_total", "Messages made for user names that lead to no address, so that asking costs the same.", func() float64 { return float64(s.Outbox.Stats().Discarded) })
 	counter("cardea_messages_retried_total", "Messages that were tried again.", func() float64 { return float64(s.Outbox.Stats().Retried) })

@@ -17,6 +17,7 @@ import (
 	"github.com/cardea-id/cardea/internal/browser"
 	"github.com/cardea-id/cardea/internal/budget"
 	"github.com/cardea-id/cardea/internal/challenge"
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/clientip"
 	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/config"
@@ -48,6 +49,7 @@ import (
 	"github.com/cardea-id/cardea/internal/signingkey"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
+	"github.com/cardea-id/cardea/internal/tracing"
 )
 
 // Environment is what the program takes from outside.
@@ -82,6 +84,7 @@ type Server struct {
 	Watch         *configversion.Watch
 	Budgets       *budget.Budgets
 	Explanations  *explain.Journal
+	Tracing       *tracing.Tracer // nil unless configured
 	Tenants       *tenant.Store
 	SigningKeys   *signingkey.Keys
 	Applications  *application.Store
@@ -92,6 +95,7 @@ type Server struct {
 	Challenges    *challenge.Challenges
 	Sessions      *session.Sessions
 	Grants        *grant.Grants
+	Claims        *claim.Sets
 	Consents      *consent.Consents
 	Operators     *operator.Operators
 	Once          *idempotency.Keys // of requests to the admin API
@@ -193,6 +197,9 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
+	if s.Tracing, err = newTracer(ctx, env); err != nil {
+		return nil, err
+	}
 	if err := s.openStores(ctx); err != nil {
 		return nil, err
 	}
@@ -264,6 +271,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		Customer: s.holder, Ended: s.sessionsEnded, Seen: s.Directory.NoteSeen})
 	s.Grants = grant.New(grant.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random, Presence: s.presence, Persists: s.Sessions.Persists,
 		Seen: s.Directory.NoteSeen})
+	s.Claims = &claim.Sets{}
 	s.Consents = consent.New(consent.Options{DB: s.DB, Log: s.Log})
 	s.Once = &idempotency.Keys{DB: s.DB, Ring: s.Ring, Clock: env.Clock}
 	s.Operators = operator.New(operator.Options{DB: s.DB, Log: s.Log, Clock: env.Clock, Random: env.Random})
@@ -276,7 +284,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	// Flow.
 	steps := step.Capabilities{DB: s.DB, Ring: s.Ring, Log: s.Log, Budgets: s.Budgets, Directory: s.Directory, Hasher: s.Hasher,
 		Checker: s.Checker, Passwords: s.Passwords, Challenges: s.Challenges, Outbox: s.Outbox, Sessions: s.Sessions,
-		Grants: s.Grants, Consents: s.Consents, Organizations: s.Organizations, Places: s.places, Clock: env.Clock, Random: env.Random}
+		Grants: s.Grants, Claims: s.Claims, Consents: s.Consents, Organizations: s.Organizations, Places: s.places, Clock: env.Clock, Random: env.Random}
 	if s.Journeys, err = journey.New(journey.Options{DB: s.DB, Ring: s.Ring, Budgets: s.Budgets, Log: s.Log, Applications: s.Applications,
 		Devices: steps, Subjects: steps, Facts: steps, Kinds: step.Kinds(steps), Clock: env.Clock, Random: env.Random,
 		Logger: env.Logger}); err != nil {
@@ -303,7 +311,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 		Passwords: s.Passwords, Applications: s.Applications, Views: views, Jar: jar, Resolver: s.resolver, DB: s.DB, Ring: s.Ring,
 		Clock: env.Clock, Random: env.Random, Logger: env.Logger, Resume: resume, BrandAsset: s.Tenants.BrandAsset, Enrolment: enrolment{s}})
 	s.OAuth = oauth.New(oauth.Options{DB: s.DB, Ring: s.Ring, Applications: s.Applications, Directory: s.Directory, Sessions: s.Sessions,
-		Grants: s.Grants, Organizations: s.Organizations, SigningKeys: s.SigningKeys, Interaction: interaction{s.Pages}, Jar: jar, Resolver: s.resolver,
+		Grants: s.Grants, Organizations: s.Organizations, SigningKeys: s.SigningKeys, Claims: s.Claims, ClaimDropped: s.metrics.claims.Inc, Interaction: interaction{s.Pages}, Jar: jar, Resolver: s.resolver,
 		Failures: s.failures, Held: s.heldScopes, Clock: env.Clock, Random: env.Random, Logger: env.Logger})
 	resume[oauth.ResumeKind] = s.OAuth.Resume
 	s.registerMetrics()
@@ -371,6 +379,7 @@ func (s *Server) erasers() []func(*sqldb.Tx, id.Tenant, id.Customer) error {
 
 // Close closes the stores.
 func (s *Server) Close() error {
+	s.closeTracing()
 	var errs []error
 	errs = append(errs, s.places.Close())
 	if s.breached != nil {

@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/text/language"
 
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/i18n"
 	"github.com/cardea-id/cardea/internal/identifier"
 )
@@ -40,6 +41,7 @@ type Settings struct {
 	Mail        Mail                 `json:"mail"`
 	Notices     Notices              `json:"notices"`
 	Lifecycle   Lifecycle            `json:"lifecycle"`
+	Claims      []claim.Mapping      `json:"claims"` // of the tenant's own, for all applications; an application's of the same name go before
 
 	Organizations Organizations `json:"organizations"`
 }
@@ -263,6 +265,7 @@ func Defaults() Settings {
 			InvitedFor: Duration(14 * 24 * time.Hour), CloseWindow: Duration(30 * 24 * time.Hour),
 			WarnDormant: Duration(14 * 24 * time.Hour), WarnErase: Duration(30 * 24 * time.Hour),
 		},
+		Claims: []claim.Mapping{},
 		Organizations: Organizations{
 			Roles: []string{"owner", "admin", "member"}, InvitationLifetime: Duration(7 * 24 * time.Hour), NameInviter: true, SignUpByInvitation: true,
 		},
@@ -287,7 +290,7 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	parsed := base
 	// A decoder writes into the lists that it finds: base's stay base's.
 	parsed.SignUp.Collect, parsed.Profile, parsed.Identifiers, parsed.Terms.Documents, parsed.Languages, parsed.Phone.Countries = nil, nil, nil, nil, nil, nil
-	parsed.Organizations.Roles = nil
+	parsed.Organizations.Roles, parsed.Claims = nil, nil
 	decoder := json.NewDecoder(bytes.NewReader(asJSON))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&parsed); err != nil {
@@ -298,6 +301,7 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	keep(&parsed.Identifiers, base.Identifiers)
 	keep(&parsed.Terms.Documents, base.Terms.Documents)
 	keep(&parsed.Languages, base.Languages)
+	keep(&parsed.Claims, base.Claims)
 	keep(&parsed.Organizations.Roles, base.Organizations.Roles)
 	keep(&parsed.Phone.Countries, base.Phone.Countries)
 	return parsed, nil
@@ -355,6 +359,9 @@ func (s Settings) Check() error {
 	between("tokens.refresh_idle", s.Tokens.RefreshIdle, time.Minute, 400*day)
 	between("tokens.refresh_absolute", s.Tokens.RefreshAbsolute, s.Tokens.RefreshIdle.D(), 1500*day)
 	s.Lifecycle.check(between, fault)
+	if err := claim.Check(s.Claims); err != nil {
+		faults = append(faults, err)
+	}
 	if !region.MatchString(s.Region) {
 		fault("region is %q; it is two capital letters such as GB", s.Region)
 	}

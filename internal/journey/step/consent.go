@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/journey"
@@ -28,8 +29,12 @@ type ConsentPrompt struct {
 
 // Claim is one thing that would be shared.
 type Claim struct {
-	Name  string // of OpenID Connect
+	Name  string // of OpenID Connect, or of the operator's own
 	Value any    // nil when nothing is known yet
+	// Label is what the operator calls a claim of his own, by language; nil for
+	// one of OpenID Connect. Mapped says that it is one of his.
+	Label  map[string]string
+	Mapped bool
 }
 
 func (ConsentPrompt) Kind() string { return "consent" }
@@ -70,6 +75,7 @@ func (c Consent) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, 
 			p.Other = append(p.Other, scope)
 		}
 	}
+	p.Claims = append(p.Claims, c.mappedClaims(ctx, run, found)...)
 	// What is not known yet is allowed with the rest, and goes out once it is:
 	// it is listed too, after what there is.
 	slices.SortStableFunc(p.Claims, func(a, b Claim) int {
@@ -87,6 +93,33 @@ func (c Consent) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, 
 
 // unshown are claims that only say something about another one.
 var unshown = []string{"email_verified", "phone_number_verified", "updated_at"}
+
+// mappedOf are the operator's own claims for the application of a run.
+func (c Capabilities) mappedOf(run *journey.Run) *claim.Set {
+	return run.Application.ClaimSet(c.Claims, run.Tenant)
+}
+
+// mappedClaims are the operator's own claims that say something of the customer,
+// as the application would get them. One that cannot be said now is listed, as
+// it is allowed with the rest.
+func (c Capabilities) mappedClaims(ctx context.Context, run *journey.Run, who *customer.Customer) []Claim {
+	set := c.mappedOf(run)
+	if len(set.Consents(run.State.Scopes)) == 0 {
+		return nil
+	}
+	profile, identifiers := who.Facts()
+	given := set.Evaluate(ctx, claim.Facts{
+		Customer: string(who.ID), CreatedAt: who.CreatedAt, Profile: profile, Identifiers: identifiers, Scopes: run.State.Scopes, GrantedAt: run.Now,
+		Application: string(run.Application.ID), Name: run.Application.Name, Allowed: set.Consents(run.State.Scopes), Now: run.Now,
+	})
+	var claims []Claim
+	for _, g := range given {
+		if g.Personal && !slices.ContainsFunc(claims, func(c Claim) bool { return c.Name == g.Name }) {
+			claims = append(claims, Claim{Name: g.Name, Value: g.Value, Label: g.Label, Mapped: true})
+		}
+	}
+	return claims
+}
 
 func (Consent) Answer(_ context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {
 	if run.Application == nil || run.State.Session == "" {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/budget"
 	"github.com/cardea-id/cardea/internal/challenge"
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/consent"
 	"github.com/cardea-id/cardea/internal/credential"
@@ -45,6 +46,7 @@ type Capabilities struct {
 	Outbox        *notify.Outbox
 	Sessions      *session.Sessions
 	Grants        *grant.Grants
+	Claims        *claim.Sets
 	Consents      *consent.Consents
 	Places        *geoip.Places // nil where the operator has no database of them
 	Organizations *organization.Organizations
