@@ -83,9 +83,9 @@ type Options struct {
 	Sessions      *session.Sessions
 	Grants        *grant.Grants
 	Organizations *organization.Organizations
-	SigningKeys   *signingkey.Keys
 	Claims        *claim.Sets
 	ClaimDropped  func() // counts a mapped claim that failed; nil counts nothing
+	SigningKeys   *signingkey.Keys
 	Interaction   Interaction
 	Jar           browser.Jar
 	Resolver      *clientip.Resolver
