@@ -56,6 +56,11 @@ type commands struct {
 		Create createApplicationCommand `cmd:"" help:"Register an application. Its secret is printed once."`
 		List   listApplicationsCommand  `cmd:"" help:"List the applications of a tenant."`
 		Secret rotateSecretCommand      `cmd:"" help:"Give an application a new secret, which is printed once."`
+		Claims struct {
+			Show    showClaimsCommand    `cmd:"" help:"Print the claims that are mapped for an application as YAML, to be edited and applied."`
+			Apply   applyClaimsCommand   `cmd:"" help:"Replace the claims that are mapped for an application, by a file in YAML or JSON."`
+			Preview previewClaimsCommand `cmd:"" help:"Show which claims an application would get of a customer."`
+		} `cmd:"" help:"Claims of your own, in an application's tokens and in userinfo."`
 	} `cmd:"" aliases:"app" help:"Applications: clients of the protocols."`
 	Customer struct {
 		Create     createCustomerCommand `cmd:"" help:"Make an account. The customer chooses the password."`

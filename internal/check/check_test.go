@@ -210,7 +210,7 @@ func TestEachWeaknessIsFound(t *testing.T) {
 		{"consumer-behind", "audit", func(w world) {
 			sql(w, `INSERT INTO event_cursor VALUES ('audit', 0, 0)`, `UPDATE event_lease SET position = 20000 WHERE role = 'order' AND slot = 0`)
 		}, false},
-		{"outbox-behind", "the oldest for 1h", func(w world) {
+		{"outbox-behind", "1 wait", func(w world) {
 			blob := map[sqldb.Engine]string{sqldb.SQLite: "x''", sqldb.Postgres: "''"}[w.Engine]
 			sql(w, fmt.Sprintf(`INSERT INTO notify_outbox VALUES ('ten_x', %s, 'msg_x', 'x', '', '', 'code', 'waiting', %d, '', 0, %d, %d, 0, '', %s)`, blob,
 				time.Now().Add(time.Hour).UnixMicro(), time.Now().Add(2*time.Hour).UnixMicro(), time.Now().Add(-time.Hour).UnixMicro(), blob))
