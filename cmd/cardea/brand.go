@@ -134,13 +134,14 @@ type previewBrandCommand struct {
 	output
 	Page string `placeholder:"PAGE" xor:"what" required:"" help:"A page: sign-in, password, password-wrong, sign-up, code, new-password, consent, account or fault."`
 	Mail string `placeholder:"MAIL" xor:"what" required:"" help:"A message: code, recovery, password_changed, disowned, welcome, new_sign_in or join_organization."`
+	SMS  string `placeholder:"SMS" name:"sms" xor:"what" required:"" help:"A text message: the same kinds."`
 	Lang string `placeholder:"LANG" help:"In which language; the tenant's first unless told."`
 	File string `short:"f" placeholder:"FILE" help:"Show it with what this file would change, and change nothing; - is standard input."`
 	Out  string `short:"o" required:"" placeholder:"FILE" help:"Write it to this file, to be opened in a browser; - is standard output."`
 }
 
 func (c *previewBrandCommand) Run(ctx context.Context, p *program) error {
-	body := map[string]any{"page": c.Page, "mail": c.Mail, "lang": c.Lang}
+	body := map[string]any{"page": c.Page, "mail": c.Mail, "sms": c.SMS, "lang": c.Lang}
 	if c.File != "" {
 		text, err := p.read(c.File)
 		if err != nil {
@@ -163,6 +164,9 @@ func (c *previewBrandCommand) Run(ctx context.Context, p *program) error {
 	}
 	if err := cl.call(ctx, http.MethodPost, pathTo("tenants", c.Tenant, "brand", "preview"), nil, body, &shown); err != nil {
 		return err
+	}
+	if c.SMS != "" { // it is nothing but text
+		shown.HTML = shown.Text + "\n"
 	}
 	if c.Out == "-" {
 		if c.JSON {

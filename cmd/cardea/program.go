@@ -56,6 +56,11 @@ type commands struct {
 		Create createApplicationCommand `cmd:"" help:"Register an application. Its secret is printed once."`
 		List   listApplicationsCommand  `cmd:"" help:"List the applications of a tenant."`
 		Secret rotateSecretCommand      `cmd:"" help:"Give an application a new secret, which is printed once."`
+		Claims struct {
+			Show    showClaimsCommand    `cmd:"" help:"Print the claims that are mapped for an application as YAML, to be edited and applied."`
+			Apply   applyClaimsCommand   `cmd:"" help:"Replace the claims that are mapped for an application, by a file in YAML or JSON."`
+			Preview previewClaimsCommand `cmd:"" help:"Show which claims an application would get of a customer."`
+		} `cmd:"" help:"Claims of your own, in an application's tokens and in userinfo."`
 	} `cmd:"" aliases:"app" help:"Applications: clients of the protocols."`
 	Customer struct {
 		Create     createCustomerCommand `cmd:"" help:"Make an account. The customer chooses the password."`
@@ -115,6 +120,10 @@ type commands struct {
 	Message struct {
 		List listMessagesCommand `cmd:"" help:"List the messages of the last seven days that could not be delivered, the newest first."`
 	} `cmd:"" help:"Messages to customers."`
+	Mail struct {
+		Check checkMailCommand `cmd:"" help:"Look up whether mailboxes will believe the mail of each brand: SPF, DKIM, DMARC, MX."`
+		Test  testMailCommand  `cmd:"" help:"Send a test message at once, and say what the mail server or provider answers."`
+	} `cmd:"" help:"Mail that arrives."`
 	Explain  explainCommand `cmd:"" help:"Tell what stands behind the id of an error that a customer or an application was shown."`
 	Breached struct {
 		Build buildBreachedCommand `cmd:"" help:"Make the list of breached passwords smaller and faster to read, for breached_passwords_file."`

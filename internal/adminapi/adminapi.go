@@ -80,6 +80,8 @@ type Options struct {
 	Operators     *operator.Operators
 	Once          *idempotency.Keys
 	Previews      Previews
+	Claims        ClaimPreviews
+	Mail          Mail
 	// OperatorLink is the address of a one-time link that makes an operator.
 	OperatorLink func(ctx context.Context, secret string) (string, error)
 	// BackedUp tells of a backup that was made; nil tells nobody.
@@ -108,6 +110,7 @@ func (a *api) operations() {
 	a.applicationOperations()
 	a.customerOperations()
 	a.lifecycleOperations()
+	a.claimOperations()
 	a.identifierOperations()
 	a.sessionOperations()
 	a.organizationOperations()

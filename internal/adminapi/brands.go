@@ -46,6 +46,7 @@ func (a *api) brandOperations() {
 type Previews interface {
 	PreviewPage(ctx context.Context, t *tenant.Tenant, page, lang string) ([]byte, error)
 	PreviewMail(ctx context.Context, t *tenant.Tenant, message, lang string) (notify.Mail, error)
+	PreviewText(ctx context.Context, t *tenant.Tenant, message, lang string) (notify.Text, error)
 }
 
 // brandView is a brand as it is answered.
@@ -142,15 +143,16 @@ func (a *api) changeBrand(match IfMatch, change func(revision int64) (*tenant.Te
 // wantedPreview says what is to be shown: a page or a message, with the brand
 // as it is or as a change would leave it.
 type wantedPreview struct {
-	Page   string          `json:"page,omitempty" doc:"A page, or else a mail." example:"identify"`
+	Page   string          `json:"page,omitempty" doc:"A page, or else a mail or an sms." example:"identify"`
 	Mail   string          `json:"mail,omitempty" doc:"A kind of message."`
+	SMS    string          `json:"sms,omitempty" doc:"A kind of message, as a text message."`
 	Lang   string          `json:"lang,omitempty" doc:"Without one, the tenant's first language."`
 	Change json.RawMessage `json:"change,omitempty" doc:"What a change of the brand would name."`
 }
 
 // shownPreview is what there is to see.
 type shownPreview struct {
-	HTML    string `json:"html"`
+	HTML    string `json:"html" doc:"Empty for a text message."`
 	Subject string `json:"subject,omitempty" doc:"Of a message."`
 	Text    string `json:"text,omitempty" doc:"The plain twin of a message."`
 	From    string `json:"from,omitempty" doc:"Of a message."`
@@ -162,8 +164,14 @@ func (a *api) previewBrand(ctx context.Context, in *struct {
 },
 ) (_ *answer[shownPreview], err error) {
 	t, wanted := tenantOf(ctx), in.Body
-	if (wanted.Page == "") == (wanted.Mail == "") {
-		return nil, badRequest("Name either a page or a mail to be shown.")
+	named := 0
+	for _, one := range []string{wanted.Page, wanted.Mail, wanted.SMS} {
+		if one != "" {
+			named++
+		}
+	}
+	if named != 1 {
+		return nil, badRequest("Name either a page, a mail or an sms to be shown.")
 	}
 	if len(wanted.Change) > 0 {
 		change, err := brand.ParseChange(wanted.Change)
@@ -183,6 +191,13 @@ func (a *api) previewBrand(ctx context.Context, in *struct {
 			return nil, refused(reason(err, err))
 		}
 		return answerWith(shownPreview{HTML: string(page)})
+	}
+	if wanted.SMS != "" {
+		text, err := a.Previews.PreviewText(ctx, t, wanted.SMS, wanted.Lang)
+		if err != nil {
+			return nil, refused(reason(err, err))
+		}
+		return answerWith(shownPreview{Text: text.Text, From: text.From})
 	}
 	mail, err := a.Previews.PreviewMail(ctx, t, wanted.Mail, wanted.Lang)
 	if err != nil {

@@ -59,6 +59,7 @@ func (a *api) once(r *http.Request, c *call, body []byte) (finish func(*kept), r
 		replay.header.Set("Idempotent-Replayed", "true")
 		_, _ = replay.body.Write(before.Body) // a buffer takes everything
 		return nil, replay, nil
+	case idempotency.Claimed:
 	}
 	// What was begun ends, whether or not who asked still listens.
 	ctx := context.WithoutCancel(r.Context())

@@ -59,8 +59,7 @@ const (
 var reserved = []string{
 	"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "nonce", "auth_time", "acr", "amr", "azp", "at_hash", "c_hash", "s_hash", "sid",
 	"client_id", "scope", "cnf", "act", "may_act", "lin", "events", "toe", "txn", "token_type", "active", "username", "sub_jwk", "sub_id",
-	"_claim_names", "_claim_sources", "verified_claims", "authorization_details", "email_verified", "phone_number_verified", "updated_at",
-	"org_id", "org_name", "org_roles",
+	"_claim_names", "_claim_sources", "verified_claims", "authorization_details", "org_id", "org_name", "org_roles", "email_verified", "phone_number_verified", "updated_at",
 }
 
 // Reserved tells whether no mapping may write a claim.
@@ -77,12 +76,15 @@ var variables = []expr.Variable{
 	{Name: "application.id", Type: expr.String},    // the client_id
 	{Name: "application.name", Type: expr.String},  // as customers see it
 	{Name: "application.first_party", Type: expr.Bool},
+	{Name: "organization.id", Type: expr.String},     // that the token is for, with the scope organization; "" for none
+	{Name: "organization.slug", Type: expr.String},   // likewise
+	{Name: "organization.roles", Type: expr.Strings}, // the customer's in it
 	{Name: "now", Type: expr.Time},
 }
 
 // personal are the variables that say something of the customer. A claim made
 // from one of them is shown to the customer before a third party gets it.
-var personal = []string{"profile", "identifiers", "customer.created_at"}
+var personal = []string{"profile", "identifiers", "customer.created_at", "organization.id", "organization.slug", "organization.roles"}
 
 // environment is that of all mappings, made when it is first needed.
 var environment = sync.OnceValues(func() (*expr.Environment, error) { return expr.NewEnvironment(variables...) })

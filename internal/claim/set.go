@@ -101,6 +101,9 @@ type Facts struct {
 	Application string
 	Name        string // of the application
 	FirstParty  bool
+	// Organization is that which the token is for, where its scope lets it out.
+	Organization, Slug string
+	Roles              []string
 	// Allowed is what the customer has allowed a third party, as Consents names it;
 	// it is not looked at for a first party.
 	Allowed []string
@@ -161,14 +164,17 @@ func (f Facts) variables() map[string]any {
 		}
 		return m
 	}
-	scopes := f.Scopes
-	if scopes == nil {
-		scopes = []string{}
+	list := func(l []string) []string {
+		if l == nil {
+			return []string{}
+		}
+		return l
 	}
 	return map[string]any{
 		"profile": orEmpty(f.Profile), "identifiers": orEmpty(f.Identifiers), "customer.id": f.Customer, "customer.created_at": f.CreatedAt,
-		"grant.scopes": scopes, "grant.granted_at": f.GrantedAt, "application.id": f.Application, "application.name": f.Name,
+		"grant.scopes": list(f.Scopes), "grant.granted_at": f.GrantedAt, "application.id": f.Application, "application.name": f.Name,
 		"application.first_party": f.FirstParty, "now": f.Now,
+		"organization.id": f.Organization, "organization.slug": f.Slug, "organization.roles": list(f.Roles),
 	}
 }
 

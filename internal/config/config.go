@@ -99,17 +99,17 @@ type SMTP struct {
 // Mail says which provider's HTTP API takes mail in the place of a mail server,
 // and how what it tells of bounces and complaints is known to be its own.
 type Mail struct {
-	Preset      string `yaml:"preset" enum:",ses,postmark,sendgrid,mailgun" doc:"Provider whose HTTP API takes mail: ses, postmark, sendgrid or mailgun. Empty means the server that smtp names."`
-	Secret      Secret `yaml:"secret" doc:"Key of that API: Postmark's server token, SendGrid's or Mailgun's API key, or the secret access key for SES."`
-	KeyID       string `yaml:"key_id" doc:"Access key id that belongs to the secret, for SES."`
-	Region      string `yaml:"region" doc:"Region of SES, as in eu-central-1."`
-	Domain      string `yaml:"domain" doc:"Sending domain as Mailgun knows it."`
-	Stream      string `yaml:"stream" doc:"Message stream of Postmark or configuration set of SES. Empty means theirs."`
-	Endpoint    string `yaml:"endpoint" doc:"Origin of the API where it is not the usual one, as in https://api.eu.mailgun.net."`
-	HookSecret  Secret `yaml:"hook_secret" doc:"What bounces and complaints at /hooks/mail/ are authenticated with: the password of Postmark's webhook, SendGrid's verification key, Mailgun's signing key, or the secret of the generic one. Empty means that none are taken."`
-	HookTopic   string `yaml:"hook_topic" doc:"ARN of the SNS topic by which SES tells of bounces and complaints. Empty means that none are taken."`
-	DKIM        string `yaml:"dkim_selectors" doc:"Selectors that 'cardea mail check' looks for, separated by spaces. Empty means the usual ones of the preset."`
-	SPFIncludes string `yaml:"spf_include" doc:"Domain that a sender's SPF record has to include, for 'cardea mail check'. Empty means that of the preset."`
+	Preset     string `yaml:"preset" enum:",ses,postmark,sendgrid,mailgun" doc:"Provider whose HTTP API takes mail: ses, postmark, sendgrid or mailgun. Empty means the server that smtp names."`
+	Secret     Secret `yaml:"secret" doc:"Key of that API: Postmark's server token, SendGrid's or Mailgun's API key, or the secret access key for SES."`
+	KeyID      string `yaml:"key_id" doc:"Access key id that belongs to the secret, for SES."`
+	Region     string `yaml:"region" doc:"Region of SES, as in eu-central-1."`
+	Domain     string `yaml:"domain" doc:"Sending domain as Mailgun knows it."`
+	Stream     string `yaml:"stream" doc:"Message stream of Postmark or configuration set of SES. Empty means theirs."`
+	Endpoint   string `yaml:"endpoint" doc:"Origin of the API where it is not the usual one, as in https://api.eu.mailgun.net."`
+	HookSecret Secret `yaml:"hook_secret" doc:"What bounces and complaints at /hooks/mail/ are authenticated with: the password of Postmark's webhook, SendGrid's verification key, Mailgun's signing key, or the secret of the generic one. Empty means that none are taken."`
+	HookTopic  string `yaml:"hook_topic" doc:"ARN of the SNS topic by which SES tells of bounces and complaints. Empty means that none are taken."`
+	DKIM       string `yaml:"dkim_selectors" doc:"Selectors that 'cardea mail check' looks for, separated by spaces. Empty means the usual ones of the preset."`
+	SPFInclude string `yaml:"spf_include" doc:"Domain that a sender's SPF record has to include, for 'cardea mail check'. Empty means that of the preset."`
 }
 
 // SMS says how text messages are sent.

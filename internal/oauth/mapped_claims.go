@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/application"
@@ -12,17 +13,21 @@ import (
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/expr"
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 // mapped evaluates the mapped claims for a customer, who may have been read
 // already. It reads what they name and nothing else, and writes nothing. Who was
 // erased meanwhile has none.
-func (p *Provider) mapped(ctx context.Context, t *tenant.Tenant, app *application.Application, set *claim.Set, who id.Customer, known *customer.Customer, scopes []string) ([]claim.Given, error) {
+func (p *Provider) mapped(ctx context.Context, t *tenant.Tenant, app *application.Application, set *claim.Set, who id.Customer, known *customer.Customer, member *organization.Membership, scopes []string) ([]claim.Given, error) {
 	if set.Empty() {
 		return nil, nil
 	}
 	facts := claim.Facts{Customer: string(who), Scopes: scopes, Application: string(app.ID), Name: app.Name, FirstParty: app.FirstParty, Now: p.Clock.Now().UTC().Truncate(time.Second)}
+	if member != nil && slices.Contains(scopes, organization.Scope) {
+		facts.Organization, facts.Slug, facts.Roles = string(member.Organization.ID), member.Organization.Slug, member.Roles
+	}
 	if set.NeedsCustomer() {
 		if known == nil {
 			var err error
@@ -112,7 +117,7 @@ func (p *Provider) PreviewClaims(ctx context.Context, t *tenant.Tenant, app *app
 	}
 	asked := *app
 	asked.FirstParty = true // as if all were allowed
-	given, err := p.mapped(ctx, t, &asked, set, who.ID, who, scopes)
+	given, err := p.mapped(ctx, t, &asked, set, who.ID, who, nil, scopes)
 	if err != nil {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ func (p *Provider) document(t *tenant.Tenant) ([]byte, error) {
 		"acr_values_supported":                           []string{step.ACR},
 		"ui_locales_supported":                           p.Interaction.Languages(t),
 		"scopes_supported":                               slices.Concat([]string{"openid", "offline_access", organization.Scope}, customer.Scopes(), scopesOfTenant(t)),
-		"claims_supported":                               append([]string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash"}, append(claimNames([]string{organization.Scope}), supportedClaims(t)...)...),
+		"claims_supported":                               append([]string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash"}, supportedClaims(t)...),
 		"claim_types_supported":                          []string{"normal"},
 		"claims_parameter_supported":                     false,
 		"request_parameter_supported":                    false,
@@ -111,7 +111,7 @@ func (p *Provider) document(t *tenant.Tenant) ([]byte, error) {
 // supportedClaims are those that scopes release and those that the tenant maps for
 // all of its applications. What single applications get is theirs to know.
 func supportedClaims(t *tenant.Tenant) []string {
-	names := claimNames(customer.Scopes())
+	names := claimNames(append(customer.Scopes(), organization.Scope))
 	for _, m := range t.Settings.Claims {
 		if !slices.Contains(names, m.Name) {
 			names = append(names, m.Name)

@@ -22,7 +22,7 @@ type issued struct {
 	id      *idClaims                // nil for no ID token
 	refresh string                   // "" for no refresh token
 	member  *organization.Membership // that the tokens are for, nil for none
-	mapped  []claim.Given
+	mapped  []claim.Given            // the operator's own claims
 }
 
 // grantType is one way to get tokens. By the time that it is called the
@@ -83,7 +83,7 @@ func (p *Provider) writeTokens(x *exchange, given *issued) ([]byte, error) {
 	life := lifetime(x.app.AccessTTL, x.tenant.Settings.Tokens.Access)
 	if given.access.lineage != "" {
 		var err error
-		given.mapped, err = p.mapped(x.ctx, x.tenant, x.app, x.app.ClaimSet(p.Claims, x.tenant), id.Customer(given.subject), nil, given.scopes)
+		given.mapped, err = p.mapped(x.ctx, x.tenant, x.app, x.app.ClaimSet(p.Claims, x.tenant), id.Customer(given.subject), nil, given.member, given.scopes)
 		if err != nil {
 			return nil, err
 		}

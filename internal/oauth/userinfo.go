@@ -59,7 +59,7 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request, t *tenant.Te
 		p.writeError(w, r, err)
 		return
 	}
-	given, err := p.mapped(r.Context(), t, app, app.ClaimSet(p.Claims, t), who.ID, who, token.scopes)
+	given, err := p.mapped(r.Context(), t, app, app.ClaimSet(p.Claims, t), who.ID, who, token.member, token.scopes)
 	if err != nil {
 		p.writeError(w, r, err)
 		return

@@ -64,6 +64,15 @@ func (s *Server) PreviewMail(ctx context.Context, t *tenant.Tenant, message, lan
 	return s.Words.Preview(notify.Template(message), lang, brand, s.Clock.Now())
 }
 
+// PreviewText shows a text message of a tenant, with made-up facts.
+func (s *Server) PreviewText(ctx context.Context, t *tenant.Tenant, message, lang string) (notify.Text, error) {
+	brand, err := s.brandOfMail(ctx, t)
+	if err != nil {
+		return notify.Text{}, err
+	}
+	return s.Words.PreviewText(notify.Template(message), lang, brand, s.Clock.Now())
+}
+
 // PreviewPage shows a page of a tenant, with made-up customers.
 func (s *Server) PreviewPage(ctx context.Context, t *tenant.Tenant, page, lang string) ([]byte, error) {
 	return s.Pages.Preview(ctx, t, page, lang)

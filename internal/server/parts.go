@@ -35,6 +35,7 @@ import (
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/journey/step"
 	"github.com/cardea-id/cardea/internal/keyring"
+	"github.com/cardea-id/cardea/internal/mailcheck"
 	"github.com/cardea-id/cardea/internal/notify"
 	"github.com/cardea-id/cardea/internal/oauth"
 	"github.com/cardea-id/cardea/internal/operator"
@@ -65,6 +66,8 @@ type Environment struct {
 	// Development serves http on loopback with unprefixed cookies, and keeps
 	// messages in an inbox in place of sending them.
 	Development bool
+	// Resolver looks up the zones of senders of mail; nil takes the system's.
+	Resolver mailcheck.Resolver
 	// Front, where it is set, stands before what customers and applications
 	// reach: the inbox of development.
 	Front func(*Server, http.Handler) http.Handler
