@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -91,7 +92,7 @@ func (c *checker) holdsSecrets() bool {
 			}
 		}
 	}
-	return !c.Config.SMTP.Password.IsZero()
+	return slices.ContainsFunc(c.Config.Secrets(), func(key string) bool { return key != "database.url" && key != "key_store.url" })
 }
 
 // closed looks whether a file is open to others than its user. One in a folder

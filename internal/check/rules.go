@@ -48,7 +48,7 @@ var Rules = []Rule{
 	{"backup-none", Advice, "No backup by 'cardea backup' is on record.", "Make one, every day, or know that PostgreSQL's own backups hold both stores; rehearse the restore."},
 	{"backup-old", Weakness, "What was written since the newest backup is lost with the disk.", "Have 'cardea backup' run every day, and rehearse the restore."},
 
-	{"mail-unreachable", Fault, "Codes and notices cannot be sent.", "See that the mail server's name, port, encryption and password are right."},
+	{"mail-unreachable", Fault, "Codes and notices cannot be sent.", "See that the mail server's name, port, encryption and password are right. 'cardea mail check' looks whether mailboxes believe what it sends."},
 	{"public-unreachable", Fault, "Customers cannot reach this address either, unless only this machine cannot.", "See the DNS, the proxy and its certificate."},
 	{"public-certificate", Fault, "Browsers refuse the certificate.", "Renew it, with its whole chain."},
 	{"public-certificate-expires", Weakness, "The certificate expires within 14 days.", "See why it is not renewed."},
