@@ -34,7 +34,7 @@ var layers = []layer{
 	{"ground", []string{
 		"internal/id", "internal/clock", "internal/sqldb", "internal/event", "internal/keyring", "internal/budget",
 		"internal/ratelimit", "internal/geoip", "internal/problem", "internal/i18n", "internal/expr", "internal/claim", "internal/config", "internal/configversion",
-		"internal/identifier", "internal/idempotency", "internal/brand", "internal/jose", "internal/redirecturi", "internal/clientip", "internal/backup", "internal/explain", "internal/outgoing", "internal/mailcheck",
+		"internal/identifier", "internal/idempotency", "internal/brand", "internal/jose", "internal/redirecturi", "internal/clientip", "internal/backup", "internal/explain", "internal/tracing", "internal/outgoing", "internal/mailcheck",
 	}, true},
 	{"capabilities", []string{
 		"internal/tenant", "internal/customer", "internal/credential", "internal/challenge", "internal/session", "internal/grant",
@@ -45,7 +45,7 @@ var layers = []layer{
 	{"what surfaces share", []string{"internal/browser", "internal/route"}, false},
 	{"surfaces", []string{"internal/pages", "internal/pages/view", "internal/oauth", "internal/adminapi", "internal/mailhook"}, false},
 	{"server", []string{"internal/server"}, false},
-	{"development", []string{"internal/dev"}, false},
+	{"development and checks", []string{"internal/dev", "internal/check"}, false},
 	{"commands", []string{"cmd/cardea"}, false},
 }
 

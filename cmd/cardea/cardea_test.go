@@ -102,6 +102,13 @@ func (m *machine) fails(code int, text string, args ...string) {
 // serve runs the server until the function that it returns is called.
 func (m *machine) serve() (stop func()) {
 	m.t.Helper()
+	stop, _ = m.serveAt()
+	return stop
+}
+
+// serveAt is serve, for whoever asks the server at its address.
+func (m *machine) serveAt() (stop func(), address string) {
+	m.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	log := &lockedBuffer{}
 	ended := make(chan int, 1)
@@ -128,7 +135,9 @@ func (m *machine) serve() (stop func()) {
 		})
 	}
 	m.t.Cleanup(stop)
-	return stop
+	_, address, _ = strings.Cut(log.String(), " address=")
+	address, _, _ = strings.Cut(address, " ")
+	return stop, address
 }
 
 type lockedBuffer struct {

@@ -124,6 +124,7 @@ type commands struct {
 		Check checkMailCommand `cmd:"" help:"Look up whether mailboxes will believe the mail of each brand: SPF, DKIM, DMARC, MX."`
 		Test  testMailCommand  `cmd:"" help:"Send a test message at once, and say what the mail server or provider answers."`
 	} `cmd:"" help:"Mail that arrives."`
+	Explain  explainCommand `cmd:"" help:"Tell what stands behind the id of an error that a customer or an application was shown."`
 	Breached struct {
 		Build buildBreachedCommand `cmd:"" help:"Make the list of breached passwords smaller and faster to read, for breached_passwords_file."`
 	} `cmd:"" help:"The list of breached passwords."`
@@ -142,6 +143,8 @@ type commands struct {
 
 	Backup  backupCommand  `cmd:"" help:"Copy both stores to a folder, while the server works."`
 	Restore restoreCommand `cmd:"" help:"Put a backup back. No server may be running. Everybody signs in again afterwards."`
+
+	Check checkCommand `cmd:"" help:"Look for weaknesses: configuration, databases, keys, mail, public addresses. It runs beside servers and changes nothing."`
 
 	Config struct {
 		Reference referenceCommand `cmd:"" help:"Print every setting of the configuration file with its default."`

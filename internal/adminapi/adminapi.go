@@ -42,6 +42,7 @@ import (
 	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/idempotency"
 	"github.com/cardea-id/cardea/internal/keyring"
@@ -60,7 +61,7 @@ import (
 const Operator = "operator"
 
 // Options are the parts that the handlers call. All are required, but for
-// BaseURL.
+// BaseURL and BackedUp.
 type Options struct {
 	DB            *sqldb.DB
 	KeyStore      *sqldb.DB
@@ -75,6 +76,7 @@ type Options struct {
 	Organizations *organization.Organizations
 	SigningKeys   *signingkey.Keys
 	Outbox        *notify.Outbox
+	Explanations  *explain.Journal
 	Operators     *operator.Operators
 	Once          *idempotency.Keys
 	Previews      Previews
@@ -82,12 +84,14 @@ type Options struct {
 	Mail          Mail
 	// OperatorLink is the address of a one-time link that makes an operator.
 	OperatorLink func(ctx context.Context, secret string) (string, error)
-	BaseURL      string // where tenants without a host of their own are served
-	RootID       string // of the root key, to be noted in backups
-	Release      string // of the program
-	Clock        clock.Clock
-	Random       io.Reader
-	Logger       *slog.Logger
+	// BackedUp tells of a backup that was made; nil tells nobody.
+	BackedUp func(ctx context.Context, name string) error
+	BaseURL  string // where tenants without a host of their own are served
+	RootID   string // of the root key, to be noted in backups
+	Release  string // of the program
+	Clock    clock.Clock
+	Random   io.Reader
+	Logger   *slog.Logger
 }
 
 type api struct {
@@ -111,6 +115,7 @@ func (a *api) operations() {
 	a.sessionOperations()
 	a.organizationOperations()
 	a.eventOperations()
+	a.errorOperations()
 	a.messageOperations()
 	a.keyOperations()
 	a.operatorOperations()

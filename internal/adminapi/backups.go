@@ -42,6 +42,9 @@ func (a *api) backUp(ctx context.Context, in *struct{ Body newBackup }) (*answer
 	if at, ok := errors.AsType[*fs.PathError](err); ok {
 		return nil, refused("the server cannot write there: " + at.Error()).Because(err)
 	}
+	if err == nil && a.BackedUp != nil {
+		err = a.BackedUp(ctx, report.Backup)
+	}
 	if err != nil {
 		return nil, err
 	}

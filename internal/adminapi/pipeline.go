@@ -17,10 +17,12 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/cardea-id/cardea/internal/explain"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/operator"
 	"github.com/cardea-id/cardea/internal/problem"
 	"github.com/cardea-id/cardea/internal/tenant"
+	"github.com/cardea-id/cardea/internal/tracing"
 )
 
 // call is one request of an operation.
@@ -55,6 +57,7 @@ func (ad adapter) Handle(registered *huma.Operation, handle func(huma.Context)) 
 	ad.a.declared = append(ad.a.declared, registered)
 	ad.a.mux.HandleFunc(registered.Method+" "+registered.Path, func(w http.ResponseWriter, r *http.Request) {
 		ad.a.begin(w, &r)
+		defer ad.a.follow(&r, registered)()
 		if err := ad.a.pipeline(w, r, o, registered, handle); err != nil {
 			ad.a.problems.Write(w, r, fault(err))
 		}
@@ -68,6 +71,23 @@ func (a *api) begin(w http.ResponseWriter, r **http.Request) {
 	w.Header().Set("X-Request-Id", string(request))
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+}
+
+// follow notes which operation a request is for, for whoever is asked about its
+// error or looks at its trace. What it returns is called at the end: on the
+// socket there is nobody else who keeps errors.
+func (a *api) follow(r **http.Request, registered *huma.Operation) (end func()) {
+	name := registered.Method + " " + registered.Path
+	tracing.Of((*r).Context()).Name(name)
+	trail := explain.Of((*r).Context())
+	if end = func() {}; trail == nil {
+		var ctx context.Context
+		ctx, trail = explain.With((*r).Context())
+		*r = (*r).WithContext(ctx)
+		end = func() { a.Explanations.Note(trail, "operators") }
+	}
+	trail.At(name, "")
+	return end
 }
 
 // pipeline is what every operation has in common: no handler runs without it.

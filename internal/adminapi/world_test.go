@@ -24,7 +24,7 @@ func operate(t testing.TB, i *servertest.Installation) *operator {
 	t.Helper()
 	server := httptest.NewServer(adminapi.New(adminapi.Options{
 		DB: i.DB, KeyStore: i.KeyStore, Ring: i.Ring, Log: i.Log, Budgets: i.Budgets, Tenants: i.Tenants, Applications: i.Applications, Directory: i.Directory,
-		Sessions: i.Sessions, Grants: i.Grants, Organizations: i.Organizations, SigningKeys: i.SigningKeys, Outbox: i.Outbox, Operators: i.Operators, Once: i.Once, OperatorLink: i.OperatorLink, Previews: i.Server, Claims: i.PreviewClaims, Mail: i.Server, BaseURL: i.Base, RootID: "root", Release: "test",
+		Sessions: i.Sessions, Grants: i.Grants, Organizations: i.Organizations, SigningKeys: i.SigningKeys, Outbox: i.Outbox, Explanations: i.Explanations, Operators: i.Operators, Once: i.Once, OperatorLink: i.OperatorLink, Previews: i.Server, Claims: i.PreviewClaims, Mail: i.Server, BaseURL: i.Base, RootID: "root", Release: "test",
 		Clock: i.Clock, Random: i.Random, Logger: i.Logger,
 	}))
 	t.Cleanup(server.Close)

@@ -69,8 +69,8 @@ type Settings struct {
 	SessionMaxAge  tenant.Duration `json:"session_max_age"`    // a session older than this is asked to prove itself again; 0: the session's own life
 	SessionIdle    tenant.Duration `json:"session_idle"`       // a session idle for longer is asked to prove itself again; 0: the tenant's
 	Disabled       bool            `json:"disabled"`
-	Organization   string          `json:"organization"`     // "optional": it may ask for the customer's organization; "required": it is for members of one only; "": neither
 	Claims         []claim.Mapping `json:"claims,omitempty"` // of the application's own
+	Organization   string          `json:"organization"`     // "optional": it may ask for the customer's organization; "required": it is for members of one only; "": neither
 }
 
 // Application is one client of the protocols.

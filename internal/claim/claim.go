@@ -59,8 +59,7 @@ const (
 var reserved = []string{
 	"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "nonce", "auth_time", "acr", "amr", "azp", "at_hash", "c_hash", "s_hash", "sid",
 	"client_id", "scope", "cnf", "act", "may_act", "lin", "events", "toe", "txn", "token_type", "active", "username", "sub_jwk", "sub_id",
-	"_claim_names", "_claim_sources", "verified_claims", "authorization_details", "email_verified", "phone_number_verified", "updated_at",
-	"org_id", "org_name", "org_roles",
+	"_claim_names", "_claim_sources", "verified_claims", "authorization_details", "org_id", "org_name", "org_roles", "email_verified", "phone_number_verified", "updated_at",
 }
 
 // Reserved tells whether no mapping may write a claim.

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // maxHops bounds the work that a long X-Forwarded-For makes.
@@ -28,8 +29,13 @@ type Client struct {
 
 // Resolver finds the client of a request. It is safe for concurrent use.
 type Resolver struct {
-	trusted []netip.Prefix
+	trusted   []netip.Prefix
+	disbelief atomic.Uint64
 }
+
+// Disbelieved is how many requests came with X-Forwarded-For from an address
+// that is not a trusted proxy: a proxy that was not named, or strangers.
+func (v *Resolver) Disbelieved() uint64 { return v.disbelief.Load() }
 
 // New returns a Resolver that believes the proxies in trusted.
 func New(trusted []netip.Prefix) *Resolver {
@@ -43,6 +49,12 @@ func New(trusted []netip.Prefix) *Resolver {
 	return resolver
 }
 
+// Proxied tells whether a request came from a proxy that the operator named.
+func (v *Resolver) Proxied(r *http.Request) bool {
+	peer, _ := parse(r.RemoteAddr)
+	return v.trusts(peer)
+}
+
 // Client tells who sent r.
 func (v *Resolver) Client(r *http.Request) Client {
 	peer, _ := parse(r.RemoteAddr)
@@ -51,6 +63,9 @@ func (v *Resolver) Client(r *http.Request) Client {
 		client.Scheme = "https"
 	}
 	if !v.trusts(peer) {
+		if len(r.Header["X-Forwarded-For"]) > 0 {
+			v.disbelief.Add(1)
+		}
 		return client
 	}
 	client.IP = v.forwardedFor(peer, r.Header.Values("X-Forwarded-For"))

@@ -43,6 +43,7 @@ type Config struct {
 	Outgoing Outgoing `yaml:"outgoing"`
 	Log      Log      `yaml:"log"`
 	Metrics  Metrics  `yaml:"metrics"`
+	Tracing  Tracing  `yaml:"tracing"`
 	Hashing  Hashing  `yaml:"hashing"`
 	Limits   Limits   `yaml:"limits"`
 	Rate     Rate     `yaml:"rate_limit"`
@@ -141,6 +142,18 @@ type Metrics struct {
 }
 
 // Hashing bounds what password hashing takes.
+// Tracing says where traces of OpenTelemetry go.
+type Tracing struct {
+	Endpoint string  `yaml:"otlp_endpoint" doc:"Collector that takes traces by OTLP over HTTP, as in http://127.0.0.1:4318. Empty means what OTEL_EXPORTER_OTLP_ENDPOINT says, and without that none are made."`
+	Headers  Secret  `yaml:"headers" doc:"Headers sent with them, as in api-key=secret,team=login."`
+	Ratio    float64 `yaml:"sample_ratio" default:"1" min:"0" max:"1" doc:"Part of the traces begun here that is kept, from 0 to 1."`
+
+	Service    string            `yaml:"-"` // OTEL_SERVICE_NAME
+	Attributes map[string]string `yaml:"-"` // OTEL_RESOURCE_ATTRIBUTES
+	Traces     string            `yaml:"-"` // the address for traces itself
+	Sent       map[string]string `yaml:"-"` // Headers, read
+}
+
 type Hashing struct {
 	MaxConcurrent  int `yaml:"max_concurrent" default:"0" min:"0" max:"1024" doc:"Passwords hashed at the same time. 0 means one for each processor."`
 	QueueLength    int `yaml:"queue_length" default:"512" min:"1" max:"100000" doc:"Sign-ins that wait for a hash before further ones are answered with 503."`

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -417,6 +418,47 @@ old_root_keys: {files: [/k/old, "/k/older"]}`, "CARDEA_OLD_ROOT_KEYS_VALUES="+ro
 	}
 	_, err = load(t, "root_key: {file: /k/new}", "CARDEA_OLD_ROOT_KEYS_VALUES="+rootKey+",short")
 	if fault := faultsOf(t, err)["old_root_keys.values"]; fault == "" || strings.Contains(fault, rootKey) {
+		t.Errorf("%v", err)
+	}
+}
+
+// Where traces go is said by our own keys, else by the variables that every
+// program with OpenTelemetry takes.
+func TestTracing(t *testing.T) {
+	base := []string{"CARDEA_ROOT_KEY_VALUE=" + rootKey}
+	load := func(more ...string) (*Config, error) {
+		return Load(Options{Environ: append(slices.Clone(base), more...)})
+	}
+	for want, environ := range map[string][]string{
+		"":                           nil,
+		"http://a:4318/v1/traces":    {"CARDEA_TRACING_OTLP_ENDPOINT=http://a:4318/", "OTEL_EXPORTER_OTLP_ENDPOINT=http://b:4318"},
+		"http://a:4318/x/v1/traces":  {"CARDEA_TRACING_OTLP_ENDPOINT=http://a:4318/x/v1/traces"},
+		"http://b:4318/v1/traces":    {"OTEL_EXPORTER_OTLP_ENDPOINT=http://b:4318"},
+		"https://c.example/anything": {"OTEL_EXPORTER_OTLP_ENDPOINT=http://b:4318", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=https://c.example/anything"},
+	} {
+		c, err := load(environ...)
+		if err != nil || c.Tracing.Traces != want {
+			t.Errorf("%q: %+v, %v", environ, c, err)
+		}
+	}
+	if c, err := load("OTEL_EXPORTER_OTLP_ENDPOINT=http://b:4318", "OTEL_SDK_DISABLED=true"); err != nil || c.Tracing.Traces != "" {
+		t.Errorf("%v", err)
+	}
+	c, err := load("OTEL_EXPORTER_OTLP_ENDPOINT=http://b:4318", "OTEL_EXPORTER_OTLP_HEADERS=api-key=k%20v", "OTEL_SERVICE_NAME=login",
+		"OTEL_RESOURCE_ATTRIBUTES=deployment.environment=test", "OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.25")
+	if err != nil || c.Tracing.Sent["api-key"] != "k v" || c.Tracing.Service != "login" || c.Tracing.Attributes["deployment.environment"] != "test" || c.Tracing.Ratio != 0.25 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if c, err := load("CARDEA_TRACING_OTLP_ENDPOINT=http://b:4318", "CARDEA_TRACING_SAMPLE_RATIO=0.5", "OTEL_TRACES_SAMPLER=traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.25"); err != nil || c.Tracing.Ratio != 0.5 {
+		t.Errorf("%v", err)
+	}
+	for wrong, key := range map[string]string{"CARDEA_TRACING_OTLP_ENDPOINT=nonsense": "tracing.otlp_endpoint", "CARDEA_TRACING_OTLP_ENDPOINT=ftp://a": "tracing.otlp_endpoint",
+		"CARDEA_TRACING_SAMPLE_RATIO=2": "tracing.sample_ratio", "CARDEA_TRACING_SAMPLE_RATIO=NaN": "tracing.sample_ratio"} {
+		if _, err := load(wrong); err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
+	if _, err := load("CARDEA_TRACING_OTLP_ENDPOINT=http://a:4318", "CARDEA_TRACING_HEADERS=nonsense"); err == nil || !strings.Contains(err.Error(), "tracing.headers") || strings.Contains(err.Error(), "nonsense") {
 		t.Errorf("%v", err)
 	}
 }

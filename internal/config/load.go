@@ -90,6 +90,7 @@ func Load(options Options) (*Config, error) {
 	}
 	faults = append(faults, readEnviron(options.Environ, fields, given)...)
 	faults = append(faults, c.complete()...)
+	faults = append(faults, c.openTelemetry(options.Environ, given)...)
 	unread := slices.Clone(faults)
 	for _, fault := range c.check(options.Development) {
 		// A key whose value could not be read is reported once.
@@ -168,6 +169,9 @@ func fieldsOf(c *Config) []field {
 	walk = func(value reflect.Value, prefix string) {
 		for i := range value.NumField() {
 			tags := value.Type().Field(i).Tag
+			if tags.Get("yaml") == "-" {
+				continue // made of others
+			}
 			key := prefix + tags.Get("yaml")
 			if inner := value.Field(i); inner.Kind() == reflect.Struct && inner.Type() != reflect.TypeFor[Secret]() {
 				walk(inner, key+".")
@@ -219,6 +223,14 @@ func (f field) set(text string) (problem, advice string) {
 			return fmt.Sprintf("is %q", text), fmt.Sprintf("give a whole number from %d to %d", low, high)
 		}
 		f.value.SetInt(number)
+	case float64:
+		low, _ := strconv.ParseFloat(f.min, 64)
+		high, _ := strconv.ParseFloat(f.max, 64)
+		number, err := strconv.ParseFloat(text, 64)
+		if err != nil || !(number >= low && number <= high) {
+			return fmt.Sprintf("is %q", text), "give a number from " + f.min + " to " + f.max
+		}
+		f.value.SetFloat(number)
 	case time.Duration:
 		low, _ := time.ParseDuration(f.min)
 		high, _ := time.ParseDuration(f.max)

@@ -61,7 +61,7 @@ func (f field) notes() string {
 
 func (f field) yamlDefault() string {
 	switch f.value.Interface().(type) {
-	case int, int64, time.Duration:
+	case int, int64, float64, time.Duration:
 		return f.preset
 	case []netip.Prefix, []string:
 		return "[" + f.preset + "]"

@@ -122,6 +122,11 @@ func (r *yamlReader) leaf(f field, node *yaml.Node) {
 	switch f.value.Interface().(type) {
 	case int, int64:
 		want, advice = "!!int", "write a whole number, without quotes"
+	case float64:
+		want, advice = "!!float", "write a number, without quotes"
+		if node.Tag == "!!int" {
+			want = node.Tag
+		}
 	case time.Duration:
 		advice = "write a time with its unit, as in 30s"
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/tracing"
 )
 
 // ErrBusy says that the hash was not computed because too many wait already, or
@@ -140,9 +141,14 @@ func (h *Hasher) verify(ctx context.Context, asker Asker, stored phc, p Password
 
 // run computes work in the caller's goroutine when its turn has come.
 func (h *Hasher) run(ctx context.Context, asker Asker, params Params, work func()) error {
-	if err := h.queue.enter(ctx, asker, uint64(params.MemoryKiB)); err != nil {
+	_, waiting := tracing.Start(ctx, "password hash: wait")
+	err := h.queue.enter(ctx, asker, uint64(params.MemoryKiB))
+	waiting.End(err)
+	if err != nil {
 		return err
 	}
+	_, working := tracing.Start(ctx, "password hash: work")
+	defer working.End(nil)
 	started := h.clock.Now()
 	defer func() { h.queue.leave(uint64(params.MemoryKiB), h.clock.Now().Sub(started)) }()
 	work()

@@ -112,6 +112,21 @@ func Parse[K Kind](text string) (K, error) {
 	return K(text), nil
 }
 
+// Read reads an identifier of kind K as people copy it, or read it out to each
+// other: in upper case, with spaces, hyphens or without its prefix, and with the
+// letters that Crockford's base32 has not for the digits that they look like.
+func Read[K Kind](text string) (K, error) {
+	var kind K
+	text = strings.ToLower(strings.Map(func(r rune) rune {
+		if r == ' ' || r == '-' || r == '_' || r == '\u00a0' {
+			return -1
+		}
+		return r
+	}, text))
+	text = strings.TrimPrefix(text, kind.Prefix())
+	return Parse[K](kind.Prefix() + "_" + strings.NewReplacer("o", "0", "i", "1", "l", "1").Replace(text))
+}
+
 // Time tells when an identifier was made, to the millisecond. It answers the
 // zero time for a text that Parse would refuse.
 func Time[K Kind](k K) time.Time {

@@ -51,3 +51,18 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// What was read out on the phone is found as well.
+func TestReadForgivesHowItIsSpelled(t *testing.T) {
+	const want = Fault("err_01jd8x0m1kz7v9b2n4q6r8t0w1")
+	for _, text := range []string{string(want), "ERR_01JD8X0M1KZ7V9B2N4Q6R8T0W1", "01jd 8x0m-1kz7 v9b2 n4q6 r8t0 w1", "err-oljd8xOmIkz7v9b2n4q6r8tow1"} {
+		if got, err := Read[Fault](text); err != nil || got != want {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "err_", "cus_01jd8x0m1kz7v9b2n4q6r8t0w1", string(want) + "0", "err_u1jd8x0m1kz7v9b2n4q6r8t0w1"} {
+		if got, err := Read[Fault](text); err == nil {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+}

@@ -23,6 +23,7 @@ import (
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
+	"github.com/cardea-id/cardea/internal/tracing"
 )
 
 //go:embed migrations/*.sql
@@ -169,7 +170,7 @@ func (e *Engine) beginSignedIn(ctx context.Context, run *Run) error {
 // ErrForged, ErrCrossed, ErrExpired and ErrFinished say that the state cannot
 // go on; Resumable then tells where it came from. ErrClosed says that nobody's
 // can.
-func (e *Engine) Answer(ctx context.Context, t *tenant.Tenant, sealed string, values url.Values, client Client) (*View, *Finished, error) {
+func (e *Engine) Answer(ctx context.Context, t *tenant.Tenant, sealed string, values url.Values, client Client) (_ *View, _ *Finished, err error) {
 	run, err := e.newRun(ctx, t, client)
 	if err != nil {
 		return nil, nil, err
@@ -179,6 +180,10 @@ func (e *Engine) Answer(ctx context.Context, t *tenant.Tenant, sealed string, va
 	}
 	if err := run.State.check(client.Binding, e.set.hash(run.State.Journey), run.Now); err != nil {
 		return nil, nil, err
+	}
+	if span := tracing.Of(ctx); span.Recording() {
+		ctx, span = tracing.Start(ctx, "journey step "+run.State.Journey+"/"+run.State.Step)
+		defer func() { span.End(err) }()
 	}
 	trail := explain.Of(ctx)
 	trail.InStep(run.State.Journey, run.State.Step)

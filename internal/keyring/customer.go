@@ -13,6 +13,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/tracing"
 )
 
 // Customer is the data key of one customer. It is asked for once a request,
@@ -109,7 +110,9 @@ func (r *Ring) Customer(ctx context.Context, tenant id.Tenant, customer id.Custo
 		// An eviction while it is loading makes Get load again, so that a key
 		// read just before an erasure does not stay.
 		var err error
-		c, err = r.customers.Get(ctx, name, otter.LoaderFunc[customerName, *Customer](r.loadCustomer))
+		loading, span := tracing.Start(ctx, "keyring: read a customer's key")
+		c, err = r.customers.Get(loading, name, otter.LoaderFunc[customerName, *Customer](r.loadCustomer))
+		span.End(err)
 		if err != nil {
 			return nil, fmt.Errorf("keyring: customer %s: %w", customer, err)
 		}

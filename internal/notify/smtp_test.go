@@ -394,3 +394,39 @@ func TestTLSIsKept(t *testing.T) {
 		}
 	}
 }
+
+// A probe meets what a message would meet, and leaves no message.
+func TestProbe(t *testing.T) {
+	for _, policy := range []TLSPolicy{StartTLS, ImplicitTLS, NoTLS} {
+		server := &server{}
+		if policy != NoTLS {
+			server.user = "cardea"
+		}
+		o, stop := server.start(t, policy)
+		if policy != NoTLS {
+			o.Username, o.Password = "cardea", "hunter2"
+		}
+		if reason, err := newSMTP(t, o).Probe(t.Context()); err != nil || reason != "" {
+			t.Errorf("%s: %q, %v", policy, reason, err)
+		}
+		if policy != NoTLS {
+			wrong := o
+			wrong.Password = "wrong"
+			if reason, err := newSMTP(t, wrong).Probe(t.Context()); err == nil || reason == "" {
+				t.Errorf("%s: a wrong password is right: %q", policy, reason)
+			}
+			wrong = o
+			wrong.TLSConfig = nil
+			if reason, err := newSMTP(t, wrong).Probe(t.Context()); err == nil || reason != "tls" {
+				t.Errorf("%s: a certificate of nobody's: %q, %v", policy, reason, err)
+			}
+		}
+		if len(server.got()) != 0 {
+			t.Errorf("%s: a message was sent", policy)
+		}
+		stop()
+		if reason, err := newSMTP(t, o).Probe(t.Context()); err == nil || reason != "connection" {
+			t.Errorf("%s: a server that has gone: %q, %v", policy, reason, err)
+		}
+	}
+}

@@ -11,9 +11,12 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/tracing"
 )
 
 const (
@@ -174,7 +177,13 @@ var errDiscard = errors.New("the message is for nobody")
 func (o *Outbox) deliver(ctx context.Context, m taken) {
 	limit := min(o.o.Lease/2, m.expiresAt.Sub(o.o.DB.Clock().Now()))
 	sending, cancel := context.WithTimeout(ctx, limit)
+	sending, span := tracing.Root(sending, "message "+string(m.template), attribute.String("cardea.tenant", string(m.tenant)), attribute.String("cardea.message", string(m.id)))
 	outcome := o.attempt(sending, m)
+	if errors.Is(outcome, errDiscard) {
+		span.End(nil)
+	} else {
+		span.End(outcome)
+	}
 	cancel()
 	log := o.o.Logger.With("message", m.id, "tenant", m.tenant, "template", m.template, "attempts", m.attempts)
 	noting, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainFor)
@@ -235,14 +244,20 @@ func (o *Outbox) attempt(ctx context.Context, m taken) (err error) {
 			return &PermanentError{Reason: reasonTemplate}
 		}
 		text.ID, text.Tenant, text.To, text.At = m.id, m.tenant, c.To, now
-		return o.o.Texts.SendText(ctx, text)
+		handing, span := tracing.Start(ctx, "message: hand over")
+		err = o.o.Texts.SendText(handing, text)
+		span.End(err)
+		return err
 	}
 	mail, err := o.o.Words.render(m.template, c.Lang, brand, c.Data)
 	if err != nil {
 		return &PermanentError{Reason: reasonTemplate}
 	}
 	mail.ID, mail.Tenant, mail.To, mail.At = m.id, m.tenant, c.To, now
-	return o.o.Transport.Send(ctx, mail)
+	handing, span := tracing.Start(ctx, "message: hand over")
+	err = o.o.Transport.Send(handing, mail)
+	span.End(err)
+	return err
 }
 
 // check tells what is wrong with an address of a channel.

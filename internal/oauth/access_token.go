@@ -144,8 +144,8 @@ func optional(claims jose.Claims, name string, into *string) error {
 
 // active tells whether an access token is still good: its lineage, grant,
 // session and customer, and the membership of the organization that it is for;
-// for an application's own token the application and that it was not revoked.
-// It returns the application that it was given to.
+// for an application's own token the application and that it was not revoked. It
+// returns the application that it was given to.
 func (p *Provider) active(ctx context.Context, t *tenant.Tenant, a *accessToken) (bool, *application.Application, error) {
 	if t.Suspended {
 		return false, nil, nil
@@ -167,7 +167,7 @@ func (p *Provider) active(ctx context.Context, t *tenant.Tenant, a *accessToken)
 	}
 	state := alive()
 	if !state.Active || (!app.FirstParty && state.Unasked) {
-		return false, app, nil
+		return false, nil, nil
 	}
 	var good bool
 	a.member, good, err = p.belonging(&exchange{ctx: ctx, tenant: t}, id.Customer(a.subject), state.Organization)

@@ -100,7 +100,11 @@ func (p *Provider) faultOf(r *http.Request, err error) *fault {
 	var f *fault
 	if errors.As(err, &f) {
 		if !f.outcome {
-			f.named = explain.Met(r.Context(), p.Clock.Now(), p.Random, explain.Verdict{Status: f.status, Code: f.code, Reason: f.description})
+			verdict := explain.Verdict{Status: f.status, Code: f.code, Reason: f.description}
+			if page, shown := errors.AsType[*errOnPage](err); shown {
+				verdict.Code = page.kind // says more of what to do than the code, which nobody is told
+			}
+			f.named = explain.Met(r.Context(), p.Clock.Now(), p.Random, verdict)
 		}
 		return f
 	}

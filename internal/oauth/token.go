@@ -22,7 +22,7 @@ type issued struct {
 	id      *idClaims                // nil for no ID token
 	refresh string                   // "" for no refresh token
 	member  *organization.Membership // that the tokens are for, nil for none
-	mapped  []claim.Given
+	mapped  []claim.Given            // the operator's own claims
 }
 
 // grantType is one way to get tokens. By the time that it is called the

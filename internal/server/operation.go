@@ -107,6 +107,7 @@ func (s *Server) registerMetrics() {
 	counter("cardea_password_hashes_refused_total", "Sign-ins answered with 503 because too many waited.", func() float64 { return float64(s.Hasher.Stats().Refused) })
 	counter("cardea_forms_refused_total", "Forms answered with 429 because their network posted too many.", func() float64 { return float64(s.forms.Refused()) })
 	counter("cardea_client_authentications_refused_total", "Requests answered with 429 because their network failed too often at client authentication.", func() float64 { return float64(s.failures.Refused()) })
+	counter("cardea_forwarded_disbelieved_total", "Requests with X-Forwarded-For from an address that is not in trusted_proxies.", func() float64 { return float64(s.resolver.Disbelieved()) })
 	counter("cardea_messages_sent_total", "Messages handed to the mail server.", func() float64 { return float64(s.Outbox.Stats().Sent) })
 	counter("cardea_messages_discarded_total", "Messages made for user names that lead to no address, so that asking costs the same.", func() float64 { return float64(s.Outbox.Stats().Discarded) })
 	counter("cardea_messages_retried_total", "Messages that were tried again.", func() float64 { return float64(s.Outbox.Stats().Retried) })

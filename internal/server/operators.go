@@ -200,7 +200,7 @@ func (s *Server) AdminOptions() (adminapi.Options, error) {
 	}
 	return adminapi.Options{
 		DB: s.DB, KeyStore: s.KeyStore, Ring: s.Ring, Log: s.Log, Budgets: s.Budgets, Tenants: s.Tenants, Applications: s.Applications, Directory: s.Directory,
-		Sessions: s.Sessions, Grants: s.Grants, Organizations: s.Organizations, SigningKeys: s.SigningKeys, Outbox: s.Outbox, Operators: s.Operators, Once: s.Once, Previews: s, Claims: s.PreviewClaims, Mail: s, OperatorLink: s.OperatorLink,
+		Sessions: s.Sessions, Grants: s.Grants, Organizations: s.Organizations, SigningKeys: s.SigningKeys, Outbox: s.Outbox, Explanations: s.Explanations, BackedUp: s.NoteBackup, Operators: s.Operators, Once: s.Once, Previews: s, Claims: s.PreviewClaims, Mail: s, OperatorLink: s.OperatorLink,
 		BaseURL: s.Config.BaseURL, RootID: root.ID(), Release: s.Release, Clock: s.Clock, Random: s.Random, Logger: s.Logger,
 	}, nil
 }

@@ -49,6 +49,7 @@ import (
 	"github.com/cardea-id/cardea/internal/signingkey"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
+	"github.com/cardea-id/cardea/internal/tracing"
 )
 
 // Environment is what the program takes from outside.
@@ -83,6 +84,7 @@ type Server struct {
 	Watch         *configversion.Watch
 	Budgets       *budget.Budgets
 	Explanations  *explain.Journal
+	Tracing       *tracing.Tracer // nil unless configured
 	Tenants       *tenant.Store
 	SigningKeys   *signingkey.Keys
 	Applications  *application.Store
@@ -195,6 +197,9 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
+	if s.Tracing, err = newTracer(ctx, env); err != nil {
+		return nil, err
+	}
 	if err := s.openStores(ctx); err != nil {
 		return nil, err
 	}
@@ -374,6 +379,7 @@ func (s *Server) erasers() []func(*sqldb.Tx, id.Tenant, id.Customer) error {
 
 // Close closes the stores.
 func (s *Server) Close() error {
+	s.closeTracing()
 	var errs []error
 	errs = append(errs, s.places.Close())
 	if s.breached != nil {

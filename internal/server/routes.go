@@ -67,7 +67,9 @@ func (s *Server) Handler() http.Handler {
 // at notes which door a request came to, for whoever is asked about its error.
 func at(door string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		explain.Of(r.Context()).At(door, tenantOf(r.Context()).ID)
+		t := tenantOf(r.Context())
+		explain.Of(r.Context()).At(door, t.ID)
+		traceRoute(r.Context(), door, t)
 		next.ServeHTTP(w, r)
 	})
 }
@@ -147,6 +149,12 @@ func (s *Server) outermost(next http.Handler) http.Handler {
 		request := id.New[id.Request](s.Clock.Now(), s.Random)
 		ctx, trail := explain.With(id.WithRequest(r.Context(), request))
 		r = r.WithContext(ctx)
+		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
+		if s.Tracing != nil {
+			inSpan, end := s.traced(r, request)
+			r = inSpan
+			defer func() { end(recorder.status) }()
+		}
 		h := w.Header()
 		h.Set("X-Request-Id", string(request))
 		maps.Copy(h, fixed)
@@ -157,7 +165,6 @@ func (s *Server) outermost(next http.Handler) http.Handler {
 		default:
 			r.Body = http.MaxBytesReader(w, r.Body, s.Config.Limits.MaxBodyBytes)
 		}
-		recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 		defer func() { // also where the answer is cut off
 			if trail.Fault() != "" {
 				s.Explanations.Note(trail, ratelimit.AddressKey(s.resolver.Client(r).IP))

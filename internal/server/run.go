@@ -94,7 +94,7 @@ func (s *Server) every(interval time.Duration, do func(context.Context) error) f
 // StartTasks begins what goes on in the background. The function that it
 // returns stops it and waits for the end.
 func (s *Server) StartTasks(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(s.Tracing.With(ctx))
 	var running sync.WaitGroup
 	for _, t := range s.tasks() {
 		running.Go(func() {

@@ -23,6 +23,16 @@ func (s *Server) NoteRestore(ctx context.Context) error {
 	})
 }
 
+// BackedUp is the type of the event that tells of a backup.
+const BackedUp = "installation.backed_up"
+
+// NoteBackup tells that a backup was made.
+func (s *Server) NoteBackup(ctx context.Context, name string) error {
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		return s.Log.Append(tx, event.Event{Tenant: id.SystemTenant, Type: BackedUp, Actor: operatorActor, Data: map[string]string{"backup": name}})
+	})
+}
+
 // operatorActor is who may run the commands of this machine.
 const operatorActor = "operator"
 

@@ -3,6 +3,8 @@ package sqldb
 import (
 	"context"
 	"fmt"
+
+	"github.com/cardea-id/cardea/internal/tracing"
 )
 
 // Batch is a set of reads that do not depend on each other. On PostgreSQL they
@@ -63,7 +65,10 @@ func (b *Batch) Run(ctx context.Context) error {
 	if len(statements) == 0 {
 		return nil
 	}
+	_, span := tracing.Start(ctx, "read: batch")
+	span.Count("db.operation.batch.size", len(statements))
 	results, err := b.db.backend.query(ctx, statements)
+	span.End(err)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,10 @@ type busyError struct{ err error }
 func (e *busyError) Error() string { return "the database is busy: " + e.err.Error() }
 func (e *busyError) Unwrap() error { return e.err }
 
+// ErrNotDurable says that a file system does not take the settings by which
+// SQLite survives a loss of power: journal_mode=WAL and synchronous=FULL.
+var ErrNotDurable = errors.New("the file system does not take journal_mode=WAL and synchronous=FULL")
+
 // IsBusy says whether err means that the database had too much to do, or that
 // a transaction lost every race it was given: the same request may succeed
 // later.

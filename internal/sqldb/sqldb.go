@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/cardea-id/cardea/internal/clock"
+	"github.com/cardea-id/cardea/internal/tracing"
 )
 
 // Engine is the kind of a database.
@@ -86,6 +87,7 @@ type backend interface {
 	now(ctx context.Context) (time.Time, error)
 	ping(ctx context.Context) error
 	stats() Stats
+	facts(ctx context.Context) (Facts, error)
 	close() error
 }
 
@@ -170,7 +172,13 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := db.backend.write(ctx, fn)
+	span := tracing.Of(ctx)
+	var err error
+	if span.Recording() {
+		err = db.tracedWrite(ctx, fn)
+	} else {
+		err = db.backend.write(ctx, fn)
+	}
 	if err != nil && IsBusy(err) {
 		db.busy.Add(1)
 	}
@@ -184,7 +192,12 @@ func (db *DB) Query(ctx context.Context, sql string, args ...any) (*Rows, error)
 	if err != nil {
 		return nil, err
 	}
+	var span tracing.Span
+	if tracing.Of(ctx).Recording() {
+		_, span = tracing.Start(ctx, "read: "+tracing.Statement(sql))
+	}
 	results, err := db.backend.query(ctx, []statement{s})
+	span.End(err)
 	if err != nil {
 		return nil, err
 	}

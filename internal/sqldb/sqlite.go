@@ -121,7 +121,7 @@ func durable(conn *sqliteConn) error {
 		}
 	}
 	if journal != "wal" || synchronous != 2 {
-		return fmt.Errorf("the file system does not take journal_mode=WAL and synchronous=FULL (it has %s and %d)", journal, synchronous)
+		return fmt.Errorf("%w: it has journal_mode %s and synchronous %d", ErrNotDurable, journal, synchronous)
 	}
 	return nil
 }

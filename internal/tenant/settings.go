@@ -265,10 +265,10 @@ func Defaults() Settings {
 			InvitedFor: Duration(14 * 24 * time.Hour), CloseWindow: Duration(30 * 24 * time.Hour),
 			WarnDormant: Duration(14 * 24 * time.Hour), WarnErase: Duration(30 * 24 * time.Hour),
 		},
+		Claims: []claim.Mapping{},
 		Organizations: Organizations{
 			Roles: []string{"owner", "admin", "member"}, InvitationLifetime: Duration(7 * 24 * time.Hour), NameInviter: true, SignUpByInvitation: true,
 		},
-		Claims: []claim.Mapping{},
 	}
 }
 
@@ -289,8 +289,8 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	}
 	parsed := base
 	// A decoder writes into the lists that it finds: base's stay base's.
-	parsed.SignUp.Collect, parsed.Profile, parsed.Identifiers, parsed.Terms.Documents, parsed.Languages, parsed.Phone.Countries, parsed.Claims = nil, nil, nil, nil, nil, nil, nil
-	parsed.Organizations.Roles = nil
+	parsed.SignUp.Collect, parsed.Profile, parsed.Identifiers, parsed.Terms.Documents, parsed.Languages, parsed.Phone.Countries = nil, nil, nil, nil, nil, nil
+	parsed.Organizations.Roles, parsed.Claims = nil, nil
 	decoder := json.NewDecoder(bytes.NewReader(asJSON))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&parsed); err != nil {
@@ -301,9 +301,9 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	keep(&parsed.Identifiers, base.Identifiers)
 	keep(&parsed.Terms.Documents, base.Terms.Documents)
 	keep(&parsed.Languages, base.Languages)
+	keep(&parsed.Claims, base.Claims)
 	keep(&parsed.Organizations.Roles, base.Organizations.Roles)
 	keep(&parsed.Phone.Countries, base.Phone.Countries)
-	keep(&parsed.Claims, base.Claims)
 	return parsed, nil
 }
 
