@@ -37,7 +37,7 @@ func TestClaims(t *testing.T) {
 			for _, refused := range []answer{
 				o.must(422, put, one, object{"revision": 2, "claims": bad}), o.must(422, post, one+"/preview", object{"customer": who, "claims": bad}),
 			} {
-				if body := string(refused.Body); !strings.Contains(body, says) {
+				if body := refused.Text; !strings.Contains(body, says) {
 					t.Errorf("%s: %s", wrong, body)
 				}
 			}
