@@ -201,7 +201,7 @@ func TestEachWeaknessIsFound(t *testing.T) {
 		{"tenant-settings", "weak", func(w world) {
 			w.Tenant("weak", func(s *tenant.Settings) { s.Password.MinLength = 8 })
 		}, false},
-		{"events-behind", "1 wait", func(w world) {
+		{"events-behind", "the oldest for 1h", func(w world) {
 			sql(w, `INSERT INTO event_pending VALUES (99, 'ten_x', '', 1, 1, '`+old+`')`) // of a lane that nobody leads
 		}, false},
 		{"leases-dead", "leases", func(w world) {

@@ -50,12 +50,12 @@ func (e *envelope) UnmarshalJSON(text []byte) error {
 	type plain envelope
 	var named struct {
 		*plain
-		Type      string
-		MessageId string //nolint:revive // the service's spelling
+		Type  string
+		Named string `json:"MessageId"`
 	}
 	named.plain = (*plain)(e)
 	err := json.Unmarshal(text, &named)
-	e.Type, e.MessageID = named.Type, named.MessageId
+	e.Type, e.MessageID = named.Type, named.Named
 	return err
 }
 

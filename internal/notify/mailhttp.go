@@ -42,7 +42,7 @@ type MailHTTPOptions struct {
 // complaint, and with all tracking off. It is safe for concurrent use.
 type MailHTTP struct {
 	o     MailHTTPOptions
-	build func(m Mail) (*http.Request, error)
+	build func(ctx context.Context, m Mail) (*http.Request, error)
 }
 
 // Names of what goes with a message.
@@ -90,7 +90,7 @@ func (t *MailHTTP) Send(ctx context.Context, m Mail) error {
 			return &PermanentError{Reason: reasonUnreadable}
 		}
 	}
-	request, err := t.build(m)
+	request, err := t.build(ctx, m)
 	if err != nil {
 		return &PermanentError{Reason: reasonUnreadable}
 	}
@@ -110,12 +110,12 @@ func mailbox(name, address string) string {
 // automatic are headers that keep others from answering a message by machine.
 var automatic = [][2]string{{"Auto-Submitted", "auto-generated"}, {"X-Auto-Response-Suppress", "All"}}
 
-func (t *MailHTTP) json(path string, body any) (*http.Request, []byte, error) {
+func (t *MailHTTP) json(ctx context.Context, path string, body any) (*http.Request, []byte, error) {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return nil, nil, err
 	}
-	request, err := http.NewRequest(http.MethodPost, t.o.Endpoint+path, bytes.NewReader(text))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.o.Endpoint+path, bytes.NewReader(text))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -125,23 +125,24 @@ func (t *MailHTTP) json(path string, body any) (*http.Request, []byte, error) {
 }
 
 // postmark asks for POST /email.
-func (t *MailHTTP) postmark(m Mail) (*http.Request, error) {
+func (t *MailHTTP) postmark(ctx context.Context, m Mail) (*http.Request, error) {
 	type header struct{ Name, Value string }
 	body := struct {
-		From, To, ReplyTo, Subject, TextBody, HtmlBody string //nolint:revive // Postmark's spelling
-		Headers                                        []header
-		MessageStream                                  string `json:",omitempty"`
-		Metadata                                       map[string]string
-		TrackOpens                                     bool
-		TrackLinks                                     string
+		From, To, ReplyTo, Subject, TextBody string
+		HTMLBody                             string `json:"HtmlBody"`
+		Headers                              []header
+		MessageStream                        string `json:",omitempty"`
+		Metadata                             map[string]string
+		TrackOpens                           bool
+		TrackLinks                           string
 	}{
-		From: mailbox(m.FromName, m.From), To: m.To, ReplyTo: m.ReplyTo, Subject: m.Subject, TextBody: m.Text, HtmlBody: m.HTML,
+		From: mailbox(m.FromName, m.From), To: m.To, ReplyTo: m.ReplyTo, Subject: m.Subject, TextBody: m.Text, HTMLBody: m.HTML,
 		MessageStream: t.o.Stream, Metadata: map[string]string{tagTenant: string(m.Tenant), tagMessage: string(m.ID)}, TrackLinks: "None",
 	}
 	for _, h := range automatic {
 		body.Headers = append(body.Headers, header{h[0], h[1]})
 	}
-	request, _, err := t.json("/email", body)
+	request, _, err := t.json(ctx, "/email", body)
 	if err == nil {
 		request.Header.Set("X-Postmark-Server-Token", t.o.Secret)
 	}
@@ -150,7 +151,7 @@ func (t *MailHTTP) postmark(m Mail) (*http.Request, error) {
 
 // sendGrid asks for POST /v3/mail/send. What somebody said of newsletters does
 // not keep a code from him; bounces and complaints do.
-func (t *MailHTTP) sendGrid(m Mail) (*http.Request, error) {
+func (t *MailHTTP) sendGrid(ctx context.Context, m Mail) (*http.Request, error) {
 	type object = map[string]any
 	headers := object{}
 	for _, h := range automatic {
@@ -170,7 +171,7 @@ func (t *MailHTTP) sendGrid(m Mail) (*http.Request, error) {
 	if m.ReplyTo != "" {
 		body["reply_to"] = object{"email": m.ReplyTo}
 	}
-	request, _, err := t.json("/v3/mail/send", body)
+	request, _, err := t.json(ctx, "/v3/mail/send", body)
 	if err == nil {
 		request.Header.Set("Authorization", "Bearer "+t.o.Secret)
 	}
@@ -178,7 +179,7 @@ func (t *MailHTTP) sendGrid(m Mail) (*http.Request, error) {
 }
 
 // mailgun asks for POST /v3/{domain}/messages.
-func (t *MailHTTP) mailgun(m Mail) (*http.Request, error) {
+func (t *MailHTTP) mailgun(ctx context.Context, m Mail) (*http.Request, error) {
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
 	fields := [][2]string{
@@ -199,7 +200,7 @@ func (t *MailHTTP) mailgun(m Mail) (*http.Request, error) {
 	if err := form.Close(); err != nil {
 		return nil, err
 	}
-	request, err := http.NewRequest(http.MethodPost, t.o.Endpoint+"/v3/"+url.PathEscape(t.o.Domain)+"/messages", &body)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.o.Endpoint+"/v3/"+url.PathEscape(t.o.Domain)+"/messages", &body)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +211,7 @@ func (t *MailHTTP) mailgun(m Mail) (*http.Request, error) {
 
 // ses asks for SendEmail of the SES API v2, with the message as SMTP would have
 // carried it.
-func (t *MailHTTP) ses(m Mail) (*http.Request, error) {
+func (t *MailHTTP) ses(ctx context.Context, m Mail) (*http.Request, error) {
 	message, err := compose(m)
 	if err != nil {
 		return nil, err
@@ -233,7 +234,7 @@ func (t *MailHTTP) ses(m Mail) (*http.Request, error) {
 	body.Destination.ToAddresses = []string{m.To}
 	body.FromEmailAddress, body.ConfigurationSetName = m.From, t.o.Stream
 	body.EmailTags = []tag{{tagTenant, string(m.Tenant)}, {tagMessage, string(m.ID)}}
-	request, text, err := t.json("/v2/email/outbound-emails", body)
+	request, text, err := t.json(ctx, "/v2/email/outbound-emails", body)
 	if err != nil {
 		return nil, err
 	}

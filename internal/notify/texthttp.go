@@ -157,7 +157,8 @@ func (t *TextHTTP) SendText(ctx context.Context, m Text) error {
 }
 
 func (t *TextHTTP) request(ctx context.Context, m Text) (*http.Request, error) {
-	address, contentType, body := t.address, "application/json", []byte(nil)
+	address, contentType := t.address, "application/json"
+	var body []byte
 	if t.o.Form {
 		fields := t.fields
 		if t.service != nil && messagingService.MatchString(m.From) {

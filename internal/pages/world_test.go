@@ -22,6 +22,7 @@ import (
 	"github.com/cardea-id/cardea/internal/browser"
 	"github.com/cardea-id/cardea/internal/budget"
 	"github.com/cardea-id/cardea/internal/challenge"
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/clientip"
 	"github.com/cardea-id/cardea/internal/consent"
 	"github.com/cardea-id/cardea/internal/credential"
@@ -139,7 +140,7 @@ func newWorld(t testing.TB, change ...func(*tenant.Tenant)) *world {
 	steps := step.Capabilities{
 		DB: w.DB, Ring: w.Ring, Log: w.Log, Budgets: budgets, Directory: w.Directory, Hasher: w.hasher, Checker: credential.NewChecker(nil),
 		Passwords: w.passwords, Challenges: challenge.New(challenge.Options{DB: w.DB, Ring: w.Ring, Clock: w.Clock, Random: rand.Reader}),
-		Outbox: outbox, Sessions: w.Sessions, Grants: w.grants, Consents: consent.New(consent.Options{DB: w.DB, Log: w.Log}), Organizations: organizations, Clock: w.Clock, Random: rand.Reader,
+		Outbox: outbox, Sessions: w.Sessions, Grants: w.grants, Consents: consent.New(consent.Options{DB: w.DB, Log: w.Log}), Claims: &claim.Sets{}, Organizations: organizations, Clock: w.Clock, Random: rand.Reader,
 	}
 	kinds := step.Kinds(steps)
 	kinds["password"] = passwordStep{step.Password{Capabilities: steps}, &w.busy}

@@ -12,7 +12,7 @@ import (
 // API; else not at all, which every message then says when it is given up.
 func (s *Server) openOutbox() error {
 	var err error
-	var transport notify.Transport = unconfigured{}
+	var transport notify.Transport
 	var texts notify.TextTransport
 	switch {
 	case s.Development:

@@ -80,7 +80,7 @@ func (b *sqliteBackend) facts(ctx context.Context) (Facts, error) {
 
 const postgresFacts = `SELECT current_setting('server_version'), current_setting('server_version_num'), current_setting('fsync'),
 	current_setting('full_page_writes'), current_setting('synchronous_commit'), current_setting('synchronous_standby_names'),
-	current_setting('max_connections')::INT - current_setting('superuser_reserved_connections')::INT, pg_is_in_recovery(), pg_backend_pid(),
+	CAST(current_setting('max_connections') AS BIGINT) - CAST(current_setting('superuser_reserved_connections') AS BIGINT), pg_is_in_recovery(), pg_backend_pid(),
 	(SELECT COUNT(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')),
 	(SELECT COUNT(*) FROM pg_stat_replication WHERE sync_state IS NULL)`
 

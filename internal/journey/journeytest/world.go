@@ -17,6 +17,7 @@ import (
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/budget"
 	"github.com/cardea-id/cardea/internal/challenge"
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/configversion"
 	"github.com/cardea-id/cardea/internal/consent"
@@ -196,6 +197,7 @@ func (w *World) wire(t testing.TB) {
 			return notify.Brand{}, errors.New("nothing is sent")
 		}})
 	fatal(err)
+	c.Claims = &claim.Sets{}
 	c.Organizations = organization.New(organization.Options{DB: w.DB, Ring: c.Ring, Log: c.Log, Budgets: c.Budgets, Clock: w.Fake, Random: rand.Reader,
 		Hold: func(tx *sqldb.Tx, t id.Tenant, who id.Customer) (bool, error) {
 			state, err := directory.Hold(tx, t, who)
