@@ -94,8 +94,8 @@ func (c Consent) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, 
 // unshown are claims that only say something about another one.
 var unshown = []string{"email_verified", "phone_number_verified", "updated_at"}
 
-// mappedOf are the operator's own claims for the application of a run; nil for
-// none.
+// mappedOf are the operator's own claims for the application of a run, none
+// where a journey was begun for no application.
 func (c Capabilities) mappedOf(run *journey.Run) *claim.Set {
 	if run.Application == nil {
 		return nil
