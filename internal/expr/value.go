@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -26,6 +27,11 @@ const (
 // concurrent use.
 type Value struct{ Program }
 
+// sayable are the kinds of types whose values JSON can say, or that are known
+// only once a value is there.
+var sayable = []types.Kind{types.BoolKind, types.StringKind, types.IntKind, types.UintKind, types.DoubleKind, types.TimestampKind, types.ListKind,
+	types.MapKind, types.DynKind, types.NullTypeKind}
+
 // CompileValue compiles an expression whose type need not be bool. The error is
 // a *CompileError.
 func (e *Environment) CompileValue(source string) (*Value, error) {
@@ -33,8 +39,7 @@ func (e *Environment) CompileValue(source string) (*Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch out.Kind() {
-	case types.BoolKind, types.StringKind, types.IntKind, types.UintKind, types.DoubleKind, types.TimestampKind, types.ListKind, types.MapKind, types.DynKind, types.NullTypeKind:
+	if slices.Contains(sayable, out.Kind()) {
 		return &Value{*program}, nil
 	}
 	return nil, &CompileError{Faults: []Fault{{Message: fmt.Sprintf("it gives %s, which JSON cannot say; give a string, a number, a bool, a time, a list or a map", cel.FormatCELType(out))}}}

