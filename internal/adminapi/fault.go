@@ -19,7 +19,7 @@ import (
 
 // fault turns what a capability returned into what the operator is told.
 // Whatever is not listed is a fault of ours.
-func fault(err error) error {
+func fault(err error, now time.Time) error {
 	if _, told := errors.AsType[*problem.Error](err); told {
 		return err
 	}
@@ -70,7 +70,7 @@ func fault(err error) error {
 	case errors.Is(err, fs.ErrExist):
 		return told(problem.Conflict("That folder is there already. Nothing was written. Name a new one."))
 	case limited(err) != nil:
-		return told(tooManyLetters(limited(err).Until))
+		return told(tooManyLetters(limited(err).Until, now))
 	case sqldb.IsBusy(err):
 		return told(problem.Busy(time.Second))
 	}
@@ -106,10 +106,10 @@ func limited(err error) *organization.LimitedError {
 }
 
 // tooManyLetters refuses to send until a time.
-func tooManyLetters(until time.Time) *problem.Error {
+func tooManyLetters(until, now time.Time) *problem.Error {
 	e := problem.New("too-many-messages", http.StatusTooManyRequests, "Too many messages",
 		"Nothing was sent. That address has had as many invitations as it may until "+until.UTC().Format(time.RFC3339)+".")
-	e.Retry = time.Until(until)
+	e.Retry = until.Sub(now)
 	return e
 }
 

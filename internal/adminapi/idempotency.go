@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/idempotency"
@@ -81,7 +82,7 @@ func (a *api) once(r *http.Request, c *call, body []byte) (finish func(*kept), r
 }
 
 // changedNothing tells whether an error says that a request had no effect.
-func changedNothing(err error) bool {
-	told, known := fault(err).(*problem.Error) //nolint:errorlint // fault returns it as it is
+func changedNothing(err error, now time.Time) bool {
+	told, known := fault(err, now).(*problem.Error) //nolint:errorlint // fault returns it as it is
 	return known && (told.Status < 500 || told.Code == problem.CodeBusy)
 }

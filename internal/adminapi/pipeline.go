@@ -59,7 +59,7 @@ func (ad adapter) Handle(registered *huma.Operation, handle func(huma.Context)) 
 		ad.a.begin(w, &r)
 		defer ad.a.follow(&r, registered)()
 		if err := ad.a.pipeline(w, r, o, registered, handle); err != nil {
-			ad.a.problems.Write(w, r, fault(err))
+			ad.a.problems.Write(w, r, fault(err, ad.a.Clock.Now()))
 		}
 	})
 }
@@ -136,7 +136,7 @@ func (a *api) pipeline(w http.ResponseWriter, r *http.Request, o operation, regi
 	case finish == nil:
 	case c.err == nil:
 		finish(kept)
-	case changedNothing(c.err):
+	case changedNothing(c.err, a.Clock.Now()):
 		finish(nil)
 	}
 	if c.err != nil {

@@ -72,12 +72,6 @@ func alive(t *testing.T, b *journeytest.Browser) bool {
 	return b.Client(t).Session != nil
 }
 
-// send submits a page and takes a refusal for what it is.
-func send(t *testing.T, b *journeytest.Browser, pairs ...string) error {
-	t.Helper()
-	return b.Submit(t, b.View.State, journeytest.Values(pairs...)).Err
-}
-
 // SECURITY 7, 37, 40, G4: the present password is asked for however lately its
 // owner signed in, and everything else that was under way is dead.
 func TestChangingThePassword(t *testing.T) {
