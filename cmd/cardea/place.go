@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/cardea-id/cardea/internal/adminapi"
 	"github.com/cardea-id/cardea/internal/backup"
@@ -180,12 +181,15 @@ func (i *installation) makeFolder() error {
 	return nil
 }
 
-// adminHandler is the operator's handlers over the parts of a server.
+// adminHandler is the operator's handlers over the parts of a server. They are
+// made when they are first asked: a server that nobody commands keeps no
+// schemas of what could be asked of it.
 func adminHandler(s *server.Server) (http.Handler, error) {
 	options, err := s.AdminOptions()
 	if err != nil {
 		return nil, err
 	}
 	options.Release = release()
-	return adminapi.New(options), nil
+	handler := sync.OnceValue(func() http.Handler { return adminapi.New(options) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler().ServeHTTP(w, r) }), nil
 }

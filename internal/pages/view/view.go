@@ -23,6 +23,7 @@ import (
 	"html/template"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/i18n"
@@ -35,7 +36,7 @@ var templateFiles embed.FS
 // use.
 type Views struct {
 	words  *i18n.Bundle
-	pages  map[string]*template.Template
+	pages  map[string]func() (*template.Template, error) // read when a page is first drawn
 	assets assets
 }
 
@@ -95,13 +96,13 @@ type Notice struct {
 
 var errPage = errors.New("view: page is not whole")
 
-// New reads the embedded templates, texts and assets.
+// New reads the embedded texts, assets and shared templates.
 func New() (*Views, error) {
 	words, err := i18n.New()
 	if err != nil {
 		return nil, err
 	}
-	v := &Views{words: words, pages: map[string]*template.Template{}}
+	v := &Views{words: words, pages: map[string]func() (*template.Template, error){}}
 	if v.assets, err = readAssets(); err != nil {
 		return nil, err
 	}
@@ -110,14 +111,13 @@ func New() (*Views, error) {
 		return nil, fmt.Errorf("view: %w", err)
 	}
 	for _, data := range everyPage() {
-		t, err := shared.Clone()
-		if err != nil {
-			return nil, fmt.Errorf("view: %w", err)
-		}
-		if t, err = t.ParseFS(templateFiles, "templates/"+data.page()+".html"); err != nil {
-			return nil, fmt.Errorf("view: %w", err)
-		}
-		v.pages[data.page()] = t
+		v.pages[data.page()] = sync.OnceValues(func() (*template.Template, error) {
+			t, err := shared.Clone()
+			if err != nil {
+				return nil, err
+			}
+			return t.ParseFS(templateFiles, "templates/"+data.page()+".html")
+		})
 	}
 	return v, nil
 }
@@ -131,9 +131,13 @@ func (v *Views) Render(w io.Writer, p Page) error {
 		return fmt.Errorf("%w: it needs data and a look", errPage)
 	}
 	name := p.Data.page()
-	t, ok := v.pages[name]
+	read, ok := v.pages[name]
 	if !ok {
 		return fmt.Errorf("%w: no page %q", errPage, name)
+	}
+	t, err := read()
+	if err != nil {
+		return fmt.Errorf("view: %s: %w", name, err)
 	}
 	f := &frame{Page: p, name: name, l: v.Localizer(p.Look, p.Lang), assets: v.assets}
 	f.Languages = slices.DeleteFunc(slices.Clone(p.Languages), func(lang string) bool { return lang == f.l.Lang() })
@@ -141,7 +145,7 @@ func (v *Views) Render(w io.Writer, p Page) error {
 	if err := t.ExecuteTemplate(&out, "layout", f); err != nil {
 		return fmt.Errorf("view: %s: %w", name, err)
 	}
-	_, err := w.Write(out.Bytes())
+	_, err = w.Write(out.Bytes())
 	return err
 }
 
