@@ -108,7 +108,7 @@ examples/python/.venv/.ready: examples/python/requirements.txt
 .PHONY: screenshots
 screenshots: build need-chromium e2e/node_modules/.package-lock.json ## every page at 390 and 1440 px, light and dark, into e2e/screenshots
 	rm -rf e2e/screenshots
-	cd e2e && npm run --silent test -- --project phone-light --project phone-dark --project desktop-light --project desktop-dark
+	cd e2e && npm run --silent test -- --project phone --project desktop
 	@find e2e/screenshots -name '*.png' | sort
 
 .PHONY: race
