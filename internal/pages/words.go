@@ -33,6 +33,8 @@ var faultWords = map[string]string{
 	"code_expired":               "error.code_expired",
 	"code_exhausted":             "error.code_tries",
 	"address_same":               "error.address_same",
+	"number_same":                "error.number_same",
+	"number_no_texts":            "error.number_no_texts",
 	"field_empty":                "error.required",
 	"field_invalid":              "error.invalid",
 	"organization_gone":          "error.organization_gone",
