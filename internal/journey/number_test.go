@@ -622,4 +622,3 @@ func TestNoticesGoWhereTheyArrive(t *testing.T) {
 		}
 	}, withPhones)
 }
-
