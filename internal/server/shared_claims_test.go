@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/server/servertest"
@@ -33,14 +34,18 @@ func TestWhatApplicationsGetIsWhatIsShown(t *testing.T) {
 		})
 		sage, salt := c.organization("sage"), c.organization("salt")
 		c.join(sage, c.ana, "buyer")
-		ask := c.recipes.Authorize(url.Values{"scope": {"openid profile organization"}})
+		ledger := i.Application(c.tenant, func(s *application.Settings) {
+			withOrganization(s)
+			s.Name, s.FirstParty, s.RedirectURIs = "Ledger by Bea", false, []string{"https://ledger.example/cb"}
+		})
+		ask := ledger.Authorize(url.Values{"scope": {"openid profile organization"}})
 		browser := i.Browser()
-		p := browser.Answer(browser.Get(c.recipes.URL(i, ask)), url.Values{"identifier": {anaMail}})
+		p := browser.Answer(browser.Get(ledger.URL(i, ask)), url.Values{"identifier": {anaMail}})
 		p = browser.Answer(p, url.Values{"password": {anaPassword}})
 		gets := []string{"Your organization and your roles in it SAGE Ltd (buyer)", "Whether you buy for them Yes", "Your company's short name sage", "Your greeting Hello Ana"}
 		shows := func(what, body string, all ...string) {
 			t.Helper()
-			text := strings.ReplaceAll(strings.ReplaceAll(servertest.Text(body), "&#39;", "'"), " :", "")
+			text := strings.NewReplacer("&#39;", "'", " : ", " ", ": ", " ").Replace(servertest.Text(body))
 			for _, part := range all {
 				if !strings.Contains(text, part) {
 					t.Errorf("%s does not say %q: %s", what, part, text)
@@ -54,13 +59,13 @@ func TestWhatApplicationsGetIsWhatIsShown(t *testing.T) {
 			t.Fatalf("nothing is asked: %s", servertest.Text(p.Body))
 		}
 		shows("the consent page", p.Body, append(gets, "Your shoe size")...)
-		tokens := c.recipes.Redeem(i, ask, browser.Answer(p, url.Values{"decision": {"allow"}}))
+		tokens := ledger.Redeem(i, ask, browser.Answer(p, url.Values{"decision": {"allow"}}))
 		got := claims(t, tokens.ID)
 		if got["buyer"] != true || got["company"] != "sage" || got["greeting"] != "Hello Ana" {
 			t.Fatalf("the ID token has %v", got)
 		}
 		connected := c.tenant.URL("/account/applications")
-		each := connected + "/" + string(c.recipes.Application.ID)
+		each := connected + "/" + string(ledger.Application.ID)
 		for _, address := range []string{connected, each} {
 			shows(address, browser.Get(address).Body, gets...)
 		}
@@ -72,7 +77,7 @@ func TestWhatApplicationsGetIsWhatIsShown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		preview, err := i.OAuth.PreviewClaims(t.Context(), c.tenant, c.recipes.Application, who, []string{"openid", "profile", "organization"}, nil)
+		preview, err := i.OAuth.PreviewClaims(t.Context(), c.tenant, ledger.Application, who, []string{"openid", "profile", "organization"}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,9 +90,9 @@ func TestWhatApplicationsGetIsWhatIsShown(t *testing.T) {
 		// Of several organizations each may be what it gets, until one is chosen.
 		c.join(salt, c.ana, "admin")
 		shows("of two", browser.Get(each).Body, "SAGE Ltd (buyer) · SALT Ltd (admin)", "Whether you buy for them Yes · No", "short name sage · salt")
-		again := c.recipes.Authorize(url.Values{"scope": {"openid profile organization"}})
-		p = browser.Answer(browser.Get(c.recipes.URL(i, again)), url.Values{"organization": {string(salt.ID)}})
-		if tokens := c.recipes.Redeem(i, again, p); claims(t, tokens.ID)["company"] != "salt" {
+		again := ledger.Authorize(url.Values{"scope": {"openid profile organization"}})
+		p = browser.Answer(browser.Get(ledger.URL(i, again)), url.Values{"organization": {string(salt.ID)}})
+		if tokens := ledger.Redeem(i, again, p); claims(t, tokens.ID)["company"] != "salt" {
 			t.Fatalf("the ID token is %v", claims(t, tokens.ID))
 		}
 		shows("of the one that was chosen", browser.Get(each).Body, "SALT Ltd (admin)", "Whether you buy for them No", "short name salt")
