@@ -77,7 +77,7 @@ func TestWhatApplicationsGetIsWhatIsShown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		preview, err := i.OAuth.PreviewClaims(t.Context(), c.tenant, ledger.Application, who, []string{"openid", "profile", "organization"}, nil)
+		preview, err := i.OAuth.PreviewClaims(t.Context(), c.tenant, ledger.Application, who, []string{"openid", "profile", "organization"}, "", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
