@@ -310,3 +310,11 @@ func TestTheOutboxSendsByTheChannelThatAMessageSays(t *testing.T) {
 		}
 	})
 }
+
+// codeOf is the code of a message's preview, "" where it carries none.
+func codeOf(t Template) string {
+	if carriesCode(t) {
+		return "123456"
+	}
+	return ""
+}
