@@ -214,7 +214,7 @@ func body(w http.ResponseWriter, r *http.Request, o operation, wanted *huma.Requ
 		types := slices.Sorted(maps.Keys(wanted.Content))
 		return nil, problem.New("unsupported-type", http.StatusUnsupportedMediaType, "The body is of another type", "Nothing was changed. Send "+strings.Join(types, " or ")+".")
 	}
-	if given == "application/json" {
+	if given == "application/json" || strings.HasSuffix(given, "+json") {
 		if twice, err := duplicate(text); err == nil && twice != "" {
 			return nil, badRequest(fmt.Sprintf("Nothing was changed. The body has %q twice in one object.", twice))
 		}
