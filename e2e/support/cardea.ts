@@ -16,6 +16,9 @@ export interface Addresses {
   account: string;
   inbox: string;
   inboxJson: string;
+  system: string;
+  adminApi: string;
+  adminToken: string;
   demoCustomer: { identifier: string; password: string };
 }
 
