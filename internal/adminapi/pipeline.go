@@ -115,7 +115,7 @@ func (a *api) pipeline(w http.ResponseWriter, r *http.Request, o operation, regi
 	}
 	r = r.WithContext(context.WithValue(r.Context(), contextKey{}, c))
 	r.Body = io.NopCloser(bytes.NewReader(text))
-	if o.streams {
+	if o.streams != "" {
 		handle(humago.NewContext(registered, r, w))
 		return c.err
 	}
