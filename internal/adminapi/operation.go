@@ -79,7 +79,7 @@ func declare[I, O any](a *api, o operation, do func(context.Context, *I) (*O, er
 		DefaultStatus: o.status, Security: []map[string][]string{{securityScheme: {o.scope}}},
 		Errors:       o.failures(),
 		MaxBodyBytes: o.maxBody, BodyReadTimeout: -1, // the pipeline has read it already
-		RejectUnknownQueryParameters: true,
+		RejectUnknownQueryParameters: true, SkipValidateBody: true, // the pipeline holds it to its schema
 		Metadata:                     map[string]any{operationKey: o},
 	}
 	if o.method == post {
@@ -95,7 +95,7 @@ func declare[I, O any](a *api, o operation, do func(context.Context, *I) (*O, er
 	if o.body != nil {
 		// What the types of several media types have in common is bytes, which
 		// the handler reads strictly by itself.
-		declared.RequestBody, declared.SkipValidateBody = &huma.RequestBody{Required: true, Content: o.body}, true
+		declared.RequestBody = &huma.RequestBody{Required: true, Content: o.body}
 	}
 	huma.Register(a.huma, declared, func(ctx context.Context, in *I) (*O, error) {
 		out, err := do(ctx, in)

@@ -119,6 +119,9 @@ func (a *api) pipeline(w http.ResponseWriter, r *http.Request, o operation, regi
 		handle(humago.NewContext(registered, r, w))
 		return c.err
 	}
+	if err := a.holdToSchema(text, o, registered.RequestBody); err != nil {
+		return err
+	}
 	finish, replay, err := a.once(r, c, text)
 	if err != nil {
 		return err
@@ -289,25 +292,56 @@ func (k *kept) problem() error {
 	if err := json.Unmarshal(k.body.Bytes(), &refusal); err != nil || refusal.Status >= 500 {
 		return fmt.Errorf("huma answered %d: %s", k.status, k.body.Bytes())
 	}
-	var fields []problem.Field
 	for _, e := range refusal.Errors {
 		where, pointer, _ := strings.Cut(e.Location, ".")
 		switch {
-		case strings.HasPrefix(where, "body") && k.status == http.StatusUnprocessableEntity:
-			fields = append(fields, field(strings.TrimPrefix(e.Location, "body"), e.Message))
 		case strings.HasPrefix(where, "body"):
-			return badRequest("Nothing was changed. The body is not the JSON that is taken here: " + e.Message + ".")
+			return notOurJSON(e.Message)
 		case e.Message == "unknown query parameter":
 			return badRequest(fmt.Sprintf("The parameter %q is not known here.", pointer))
 		default:
 			return badRequest(fmt.Sprintf("The parameter %s is not taken: %s.", pointer, e.Message))
 		}
 	}
-	if len(fields) == 0 {
-		return badRequest("Nothing was changed. This operation needs a body.")
+	return badRequest("Nothing was changed. This operation needs a body.")
+}
+
+func notOurJSON(why string) error {
+	return badRequest("Nothing was changed. The body is not the JSON that is taken here: " + why + ".")
+}
+
+// maxFaults is how many mistakes of a body are told.
+const maxFaults = 50
+
+// holdToSchema refuses a body that is not as its type wants it. huma is not
+// asked to: what it answers repeats the whole object beside each mistake in it,
+// so that a body of one megabyte would be answered with gigabytes.
+func (a *api) holdToSchema(text []byte, o operation, wanted *huma.RequestBody) error {
+	if len(text) == 0 || o.body != nil || wanted == nil || wanted.Content["application/json"] == nil {
+		return nil
+	}
+	var value any
+	if err := json.Unmarshal(text, &value); err != nil {
+		return notOurJSON(err.Error()).(*problem.Error).Because(err)
+	}
+	var found huma.ValidateResult
+	at := huma.NewPathBuffer(make([]byte, 0, 128), 0)
+	huma.Validate(a.huma.OpenAPI().Components.Schemas, wanted.Content["application/json"].Schema, at, huma.ModeWriteToServer, value, &found)
+	if len(found.Errors) == 0 {
+		return nil
+	}
+	var fields []problem.Field
+	for _, err := range found.Errors {
+		if detail, ok := errors.AsType[*huma.ErrorDetail](err); ok {
+			place := detail.Location
+			if place != "" && !strings.HasPrefix(place, "[") {
+				place = "." + place
+			}
+			fields = append(fields, field(place, detail.Message))
+		}
 	}
 	slices.SortFunc(fields, func(a, b problem.Field) int { return strings.Compare(a.Pointer, b.Pointer) })
-	return problem.InvalidInput(fields...)
+	return problem.InvalidInput(fields[:min(len(fields), maxFaults)]...)
 }
 
 // field turns a place such as ".identifiers[0].value" into a JSON Pointer, and
