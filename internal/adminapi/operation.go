@@ -80,7 +80,7 @@ func declare[I, O any](a *api, o operation, do func(context.Context, *I) (*O, er
 		Errors:       o.failures(),
 		MaxBodyBytes: o.maxBody, BodyReadTimeout: -1, // the pipeline has read it already
 		RejectUnknownQueryParameters: true, SkipValidateBody: true, // the pipeline holds it to its schema
-		Metadata:                     map[string]any{operationKey: o},
+		Metadata: map[string]any{operationKey: o},
 	}
 	if o.method == post {
 		most := maxIdempotencyKey

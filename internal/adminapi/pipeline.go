@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -100,6 +101,12 @@ func (a *api) pipeline(w http.ResponseWriter, r *http.Request, o operation, regi
 	if err := parameters(r.URL.RawQuery); err != nil {
 		return err
 	}
+	if !isText(r.URL.Path) {
+		return problem.NotFound("There is nothing at this address.")
+	}
+	if o.streams != "" && r.URL.RawQuery != "" { // what is written as it is made cannot be refused by huma
+		return badRequest("This operation takes no parameters.")
+	}
 	switch {
 	case strings.HasPrefix(o.path, ofTenant):
 		err = a.reach(r.Context(), c, o, r.PathValue("tenant"))
@@ -167,6 +174,9 @@ func matches(list, tag string) bool {
 	return false
 }
 
+// isText tells whether a database takes it as text: UTF-8 without NUL.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
+
 // parameters refuses a query that is not spelled well or names something twice.
 // Unknown names are found by huma, which knows what an operation takes.
 func parameters(query string) error {
@@ -177,6 +187,9 @@ func parameters(query string) error {
 	for name, values := range given {
 		if len(values) != 1 {
 			return badRequest(fmt.Sprintf("The parameter %q is there more than once.", name))
+		}
+		if !isText(values[0]) {
+			return badRequest(fmt.Sprintf("The parameter %q is no text.", name))
 		}
 	}
 	return nil
@@ -218,12 +231,24 @@ func body(w http.ResponseWriter, r *http.Request, o operation, wanted *huma.Requ
 		return nil, problem.New("unsupported-type", http.StatusUnsupportedMediaType, "The body is of another type", "Nothing was changed. Send "+strings.Join(types, " or ")+".")
 	}
 	if given == "application/json" || strings.HasSuffix(given, "+json") {
-		if twice, err := duplicate(text); err == nil && twice != "" {
+		if !json.Valid(text) {
+			return nil, badRequest("Nothing was changed. The body is not one JSON value.")
+		}
+		twice, err := duplicate(text)
+		if errors.Is(err, errNames) {
+			return nil, badRequest(fmt.Sprintf("Nothing was changed. The body has more than %d names in it.", maxNames)).Because(err)
+		}
+		if err == nil && twice != "" {
 			return nil, badRequest(fmt.Sprintf("Nothing was changed. The body has %q twice in one object.", twice))
 		}
 	}
 	return text, nil
 }
+
+// maxNames is how many names the objects of a body have at most, all together.
+const maxNames = 10_000
+
+var errNames = errors.New("the body has too many names")
 
 // duplicate returns a name that an object of a JSON text has twice, "" when
 // there is none. Readers of JSON differ in which one they take.
@@ -234,7 +259,7 @@ func duplicate(text []byte) (string, error) {
 		name bool            // whether a name comes next
 	}
 	var open []*level
-	for {
+	for names := 0; ; {
 		token, err := decoder.Token()
 		if errors.Is(err, io.EOF) {
 			return "", nil
@@ -254,6 +279,9 @@ func duplicate(text []byte) (string, error) {
 			if name, ok := token.(string); ok && in.name {
 				if in.seen[name] {
 					return name, nil
+				}
+				if names++; names > maxNames {
+					return "", errNames
 				}
 				in.seen[name], in.name = true, false
 				continue
