@@ -296,12 +296,16 @@ func (a *api) setProfile(ctx context.Context, in *struct {
 	if faults := profileFaults(t, in.Body.Profile); len(faults) > 0 {
 		return nil, problem.InvalidInput(faults...)
 	}
+	keys, err := a.Ring.Tenant(ctx, t.ID)
+	if err != nil {
+		return nil, err
+	}
 	key, err := a.Directory.Key(ctx, t.ID, c)
 	if err != nil {
 		return nil, err
 	}
 	err = a.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		return a.Directory.SetProfile(tx, key, t.ID, c, in.Body.Revision, in.Body.Profile, actor(ctx))
+		return a.Directory.SetProfile(tx, keys, key, t.ID, c, in.Body.Revision, in.Body.Profile, actor(ctx))
 	})
 	if err != nil {
 		return nil, err

@@ -180,6 +180,9 @@ func (d *Directory) Create(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Cust
 	if made == 0 {
 		return ErrTaken // the minted id was used: this sign-up has been finished before
 	}
+	if err := searchByProfile(tx, keys, n.Tenant, n.Customer, n.Profile); err != nil {
+		return err
+	}
 	kinds := make([]string, 0, len(n.Identifiers))
 	values := make([]map[string]string, 0, len(n.Identifiers))
 	for _, it := range n.Identifiers {
@@ -225,6 +228,11 @@ func (d *Directory) insertIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, key *ke
 	if n.Verified {
 		verifiedAt = tx.Now()
 		if err := hold(tx, keys, tenant, customer, made, n.Normalised); err != nil {
+			return "", err
+		}
+	}
+	if n.Verified {
+		if err := searchByIdentifier(tx, keys, tenant, customer, made, n.Normalised); err != nil {
 			return "", err
 		}
 	}
@@ -316,56 +324,70 @@ func (d *Directory) Find(ctx context.Context, tenant id.Tenant, keys *keyring.Te
 	return "", false, nil
 }
 
-// Get returns a customer. It returns ErrErased for one who was erased.
-func (d *Directory) Get(ctx context.Context, tenant id.Tenant, customer id.Customer) (*Customer, error) {
-	c := &Customer{ID: customer, Tenant: tenant}
-	var profile, reason []byte
-	type sealedIdentifier struct {
-		Identifier
-		sealed []byte
-	}
-	var sealed []sealedIdentifier
-	batch := d.DB.Batch()
-	found := batch.QueueRow(`SELECT status, reason, reason_sealed, version, revision, epoch, profile, status_at, until_at, created_at, updated_at FROM customer WHERE tenant = $1 AND customer = $2`,
-		[]any{tenant, customer}, &c.Status, &c.Reason, &reason, &c.Version, &c.Revision, &c.Epoch, &profile, &c.StatusAt, &c.Until, &c.CreatedAt, &c.UpdatedAt)
+// sealedCustomer is a customer as he was read, before his key opens him.
+type sealedCustomer struct {
+	Customer
+	found           *bool
+	profile, reason []byte
+	values          [][]byte // of the identifiers
+}
+
+// queueCustomer reads a customer with batch.
+func queueCustomer(batch *sqldb.Batch, tenant id.Tenant, customer id.Customer) *sealedCustomer {
+	c := &sealedCustomer{Customer: Customer{ID: customer, Tenant: tenant}}
+	c.found = batch.QueueRow(`SELECT status, reason, reason_sealed, version, revision, epoch, profile, status_at, until_at, created_at, updated_at FROM customer WHERE tenant = $1 AND customer = $2`,
+		[]any{tenant, customer}, &c.Status, &c.Reason, &c.reason, &c.Version, &c.Revision, &c.Epoch, &c.profile, &c.StatusAt, &c.Until, &c.CreatedAt, &c.UpdatedAt)
 	batch.Queue(`SELECT identifier, kind, value, verified, verified_at, created_at, undeliverable, undeliverable_at FROM customer_identifier WHERE tenant = $1 AND customer = $2 ORDER BY identifier`,
 		[]any{tenant, customer}, func(row sqldb.Scanner) error {
-			var it sealedIdentifier
-			err := row.Scan(&it.ID, &it.Kind, &it.sealed, &it.Verified, &it.VerifiedAt, &it.CreatedAt, &it.Undeliverable, &it.UndeliverableAt)
+			var it Identifier
+			var value []byte
+			err := row.Scan(&it.ID, &it.Kind, &value, &it.Verified, &it.VerifiedAt, &it.CreatedAt, &it.Undeliverable, &it.UndeliverableAt)
 			if it.Undeliverable == "" {
 				it.UndeliverableAt = time.Time{}
 			}
-			sealed = append(sealed, it)
+			c.Identifiers, c.values = append(c.Identifiers, it), append(c.values, value)
 			return err
 		})
-	if err := batch.Run(ctx); err != nil {
-		return nil, fmt.Errorf("read the customer: %w", err)
-	}
-	if !*found {
+	return c
+}
+
+// open opens a customer with his key, once the batch has run.
+func (c *sealedCustomer) open(ctx context.Context, d *Directory) (*Customer, error) {
+	if !*c.found {
 		return nil, ErrNotFound
 	}
 	if c.Status == Erased {
 		return nil, ErrErased
 	}
-	key, err := d.Key(ctx, tenant, customer)
+	key, err := d.Key(ctx, c.Tenant, c.ID)
 	if err != nil {
 		return nil, err
 	}
-	if c.Profile, err = openProfile(key, tenant, customer, profile); err != nil {
+	if c.Profile, err = openProfile(key, c.Tenant, c.ID, c.profile); err != nil {
 		return nil, err
 	}
 	if c.Reason == "" { // else a node of the release before wrote it, and later
-		if c.Reason, err = openReason(key, tenant, customer, c.Status, reason); err != nil {
+		if c.Reason, err = openReason(key, c.Tenant, c.ID, c.Status, c.reason); err != nil {
 			return nil, err
 		}
 	}
-	for _, it := range sealed {
-		if it.Key, it.Display, err = openValue(key, tenant, customer, it.ID, it.sealed); err != nil {
+	for i := range c.Identifiers {
+		it := &c.Identifiers[i]
+		if it.Key, it.Display, err = openValue(key, c.Tenant, c.ID, it.ID, c.values[i]); err != nil {
 			return nil, err
 		}
-		c.Identifiers = append(c.Identifiers, it.Identifier)
 	}
-	return c, nil
+	return &c.Customer, nil
+}
+
+// Get returns a customer. It returns ErrErased for one who was erased.
+func (d *Directory) Get(ctx context.Context, tenant id.Tenant, customer id.Customer) (*Customer, error) {
+	batch := d.DB.Batch()
+	sealed := queueCustomer(batch, tenant, customer)
+	if err := batch.Run(ctx); err != nil {
+		return nil, fmt.Errorf("read the customer: %w", err)
+	}
+	return sealed.open(ctx, d)
 }
 
 // Key returns the key of a customer, or ErrErased when it was destroyed.
@@ -382,7 +404,7 @@ func (d *Directory) Key(ctx context.Context, tenant id.Tenant, customer id.Custo
 
 // SetProfile replaces a customer's profile as part of tx. The revision is the
 // one that the caller has read.
-func (d *Directory) SetProfile(tx *sqldb.Tx, key *keyring.Customer, tenant id.Tenant, customer id.Customer, revision int64, profile map[string]any, actor string) error {
+func (d *Directory) SetProfile(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Customer, tenant id.Tenant, customer id.Customer, revision int64, profile map[string]any, actor string) error {
 	sealed, err := sealProfile(key, tenant, customer, profile)
 	if err != nil {
 		return err
@@ -394,6 +416,10 @@ func (d *Directory) SetProfile(tx *sqldb.Tx, key *keyring.Customer, tenant id.Te
 	}
 	if changed == 0 {
 		return ErrChanged
+	}
+	unsearchBy(tx, tenant, customer, profileSource)
+	if err := searchByProfile(tx, keys, tenant, customer, profile); err != nil {
+		return err
 	}
 	names := make([]string, 0, len(profile))
 	for name := range profile {
@@ -454,6 +480,9 @@ func (d *Directory) VerifyIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, tenant 
 	if err := d.identifiersChanged(tx, tenant, customer, true); err != nil {
 		return err
 	}
+	if err := searchByIdentifier(tx, keys, tenant, customer, it, n); err != nil {
+		return err
+	}
 	return d.Log.Append(tx, event.Event{Tenant: tenant, Customer: customer, Type: "customer.identifier.verified", Actor: actor,
 		Data: map[string]any{"identifier": it, "kind": n.Kind}})
 }
@@ -476,6 +505,7 @@ func (d *Directory) RemoveIdentifier(tx *sqldb.Tx, tenant id.Tenant, customer id
 	if err := d.identifiersChanged(tx, tenant, customer, verified); err != nil {
 		return err
 	}
+	unsearchBy(tx, tenant, customer, string(it)) // behind what holds the customer
 	return d.Log.Append(tx, event.Event{Tenant: tenant, Customer: customer, Type: "customer.identifier.removed", Actor: actor,
 		Data: map[string]any{"identifier": it, "kind": kind}})
 }
