@@ -77,10 +77,12 @@ type searchedKey struct{ tenant id.Tenant }
 // searched are the fields that a tenant's customers are found by, as tx sees
 // them.
 func searched(tx *sqldb.Tx, tenant id.Tenant) ([]string, error) {
-	known := tx.Local(searchedKey{tenant}, func() any { return &struct {
-		read   bool
-		fields []string
-	}{} }).(*struct {
+	known := tx.Local(searchedKey{tenant}, func() any {
+		return &struct {
+			read   bool
+			fields []string
+		}{}
+	}).(*struct {
 		read   bool
 		fields []string
 	})
