@@ -62,12 +62,16 @@ var (
 
 // SetSearched has a tenant's customers found by the beginnings of fields, as
 // part of the transaction that changes the settings which name them. Customers
-// who are there already follow by and by.
-func (d *Directory) SetSearched(tx *sqldb.Tx, tenant id.Tenant, fields []string) error {
+// who are there already follow by and by; fresh says that there are none, as the
+// tenant is just being made.
+func (d *Directory) SetSearched(tx *sqldb.Tx, tenant id.Tenant, fields []string, fresh bool) error {
 	_, err := tx.Exec(`INSERT INTO customer_search (tenant, fields) VALUES ($1, $2) ON CONFLICT (tenant) DO UPDATE SET fields = excluded.fields`,
 		tenant, strings.Join(fields, "\n"))
 	if err != nil {
 		return fmt.Errorf("note what customers are found by: %w", err)
+	}
+	if fresh {
+		return nil
 	}
 	return askSearchPass(tx, tenant, tx.Now().Add(searchSettle))
 }
@@ -387,6 +391,10 @@ type placedMatch struct {
 const sqlMatches = `SELECT DISTINCT lookup, customer FROM customer_prefix
 	WHERE tenant = $1 AND (lookup, customer) > ($2, $3) AND lookup < $4 ORDER BY lookup, customer LIMIT $5`
 
+// sqlLookupsOf has no order: for one, SQLite would read the whole index that is
+// in that order.
+const sqlLookupsOf = `SELECT lookup FROM customer_prefix WHERE tenant = $1 AND customer = $2`
+
 // matchPage reads the rows of a range after one.
 func (d *Directory) matchPage(ctx context.Context, tenant id.Tenant, in int, lookup []byte, customer id.Customer, high []byte, limit int) ([]placedMatch, error) {
 	rows, err := d.DB.Query(ctx, sqlMatches, tenant, lookup, customer, high, limit)
@@ -420,7 +428,7 @@ func (d *Directory) openMatches(ctx context.Context, tenant id.Tenant, ranges []
 		}
 		c := &candidate{sealedCustomer: queueCustomer(batch, tenant, row.customer)}
 		candidates[row.customer] = c
-		batch.Queue(`SELECT lookup FROM customer_prefix WHERE tenant = $1 AND customer = $2 ORDER BY lookup`, []any{tenant, row.customer}, func(row sqldb.Scanner) error {
+		batch.Queue(sqlLookupsOf, []any{tenant, row.customer}, func(row sqldb.Scanner) error {
 			var lookup []byte
 			err := row.Scan(&lookup)
 			c.lookups = append(c.lookups, lookup)

@@ -34,7 +34,7 @@ func (w world) declare(t testing.TB, of *tenant.Tenant, search tenant.Search) {
 	if err := of.Settings.Check(); err != nil {
 		t.Fatal(err)
 	}
-	w.Write(t, func(tx *sqldb.Tx) error { return w.Directory.SetSearched(tx, of.ID, search.Fields()) })
+	w.Write(t, func(tx *sqldb.Tx) error { return w.Directory.SetSearched(tx, of.ID, search.Fields(), false) })
 }
 
 func (w world) follow(t testing.TB) {
@@ -521,7 +521,7 @@ func TestRacesOfWhatIsSearched(t *testing.T) {
 		for worker := range 2 {
 			group.Go(func() {
 				for range 8 {
-					w.Write(t, func(tx *sqldb.Tx) error { return w.Directory.SetSearched(tx, w.Tenant.ID, everything.Fields()) })
+					w.Write(t, func(tx *sqldb.Tx) error { return w.Directory.SetSearched(tx, w.Tenant.ID, everything.Fields(), false) })
 					w.Clock.Advance(20 * time.Second)
 					if err := nodes[worker].Directory.AdvanceSearch(t.Context()); err != nil {
 						t.Error(err)

@@ -95,8 +95,9 @@ type Options struct {
 	// does nothing.
 	LifecycleChanged func(tx *sqldb.Tx, tenant id.Tenant) error
 	// SearchChanged joins the transaction that changes Settings.Search, with what
-	// is searched from now on; nil does nothing.
-	SearchChanged func(tx *sqldb.Tx, tenant id.Tenant, fields []string) error
+	// is searched from now on, or the one that makes a tenant, which is fresh; nil
+	// does nothing.
+	SearchChanged func(tx *sqldb.Tx, tenant id.Tenant, fields []string, fresh bool) error
 }
 
 // Store reads and changes tenants.
@@ -187,7 +188,7 @@ func (s *Store) Create(ctx context.Context, n New) (*Tenant, error) {
 		}
 		storeKeys(tx)
 		if fields := n.Settings.Search.Fields(); s.SearchChanged != nil && len(fields) > 0 {
-			if err := s.SearchChanged(tx, n.ID, fields); err != nil {
+			if err := s.SearchChanged(tx, n.ID, fields, true); err != nil {
 				return err
 			}
 		}
@@ -255,7 +256,7 @@ func (s *Store) rulesChanged(tx *sqldb.Tx, tenant id.Tenant, was string, now Set
 		}
 	}
 	if s.SearchChanged != nil && !old.Search.equal(now.Search) {
-		return s.SearchChanged(tx, tenant, now.Search.Fields())
+		return s.SearchChanged(tx, tenant, now.Search.Fields(), false)
 	}
 	return nil
 }

@@ -137,7 +137,7 @@ func (w *world) measureOperator(ctx context.Context, many int, take func(string,
 			return take("admin API, search, 20 of all who begin with 3 letters", search(func(n int) string { return populatedFamily(n)[:3] }, "profile.family_name"))
 		},
 		func() error {
-			return take("admin API, search, 20 of those of one family name", search(populatedFamily, "profile.family_name"))
+			return take("admin API, search, 20 of those of one family name", search(func(n int) string { return populatedFamily(n % many) }, "profile.family_name"))
 		},
 		func() error {
 			return take("admin API, search, an address but for its end", search(func(n int) string {
