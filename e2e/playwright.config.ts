@@ -49,10 +49,9 @@ export default defineConfig({
     },
   },
   projects: [
-    { name: 'phone-light', testMatch: inBrowser, use: { ...phone, colorScheme: 'light' } },
-    { name: 'phone-dark', testMatch: inBrowser, use: { ...phone, colorScheme: 'dark' } },
-    { name: 'desktop-light', testMatch: inBrowser, use: { ...desktop, colorScheme: 'light' } },
-    { name: 'desktop-dark', testMatch: inBrowser, use: { ...desktop, colorScheme: 'dark' } },
+    // Each page is looked at in the light and in the dark (support/test.ts).
+    { name: 'phone', testMatch: inBrowser, use: { ...phone, colorScheme: 'light' } },
+    { name: 'desktop', testMatch: inBrowser, use: { ...desktop, colorScheme: 'light' } },
     { name: 'no-javascript', testMatch: inBrowser, use: { ...phone, colorScheme: 'light', javaScriptEnabled: false } },
     { name: 'node', testMatch: /(openid-client|start)\.spec\.ts/ },
   ],

@@ -32,6 +32,8 @@ type createApplicationCommand struct {
 	RedirectURI   []string `name:"redirect-uri" sep:"none" placeholder:"URI" help:"Where customers are sent back to. May be repeated."`
 	PostLogoutURI []string `name:"post-logout-redirect-uri" sep:"none" placeholder:"URI" help:"Where customers may be sent after signing out. May be repeated."`
 	Scope         []string `placeholder:"SCOPE" help:"A scope that it may ask for; without any, the standard ones. May be repeated."`
+	Resource      []string `sep:"none" placeholder:"URI" help:"An API that it may ask for tokens for (RFC 8707). May be repeated."`
+	Server        string   `name:"resource-server" placeholder:"URI" help:"The API that it is itself: it may introspect tokens that are for it."`
 	FirstParty    bool     `help:"It is the tenant's own: customers are not asked for consent."`
 	AuthMethod    string   `placeholder:"METHOD" help:"client_secret_basic, client_secret_post or none; without, what the kind needs."`
 	Organization  string   `enum:",optional,required" default:"" placeholder:"WHETHER" help:"optional: it may ask for the customer's organization; required: it is for members of an organization only."`
@@ -57,7 +59,7 @@ func (c *createApplicationCommand) Run(ctx context.Context, p *program) error {
 	body := map[string]any{
 		"name": c.Name, "kind": c.Kind, "redirect_uris": c.RedirectURI, "post_logout_redirect_uris": c.PostLogoutURI, "scopes": c.Scope,
 		"first_party": c.FirstParty, "token_endpoint_auth_method": c.AuthMethod, "id_token_signed_response_alg": c.IDTokenAlg, "pkce_optional": c.PKCEOptional, "organization": c.Organization,
-		"client_uri": c.HomeURL, "policy_uri": c.PolicyURL, "tos_uri": c.TermsURL,
+		"client_uri": c.HomeURL, "policy_uri": c.PolicyURL, "tos_uri": c.TermsURL, "resources": c.Resource, "resource_server": c.Server,
 	}
 	var made secretView
 	if err := cl.call(ctx, http.MethodPost, pathTo("tenants", c.Tenant, "applications"), nil, body, &made); err != nil {

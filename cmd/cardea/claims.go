@@ -137,11 +137,15 @@ type previewClaimsCommand struct {
 	output
 	Customer string   `arg:"" help:"The customer, by id or by a verified identifier such as an e-mail address."`
 	Scope    []string `placeholder:"SCOPE" help:"A scope that the token would have; without any, all that the application may ask for. May be repeated."`
+	Resource string   `placeholder:"URI" help:"The API that the access token would be for."`
 	File     string   `short:"f" placeholder:"FILE" help:"File with claims: to try in place of the application's own; - is standard input."`
 }
 
 func (c *previewClaimsCommand) Run(ctx context.Context, p *program) error {
 	body := map[string]any{"scopes": c.Scope}
+	if c.Resource != "" {
+		body["resource"] = c.Resource
+	}
 	if c.File != "" {
 		wanted, err := p.readClaims(c.File)
 		if err != nil {

@@ -33,12 +33,16 @@ export const test = base.extend<{ complaints: string[] }, { at: Addresses }>({
 
 const screenshots = resolve(import.meta.dirname, '../screenshots');
 
-/** Looks at a page as a designer and as someone with other eyes: screenshot, axe, one heading, no sideways scrolling, sizes. */
+/** Looks at a page as a designer and as someone with other eyes, in the light and in the dark: screenshots, axe, one heading, no sideways scrolling, sizes. */
 export async function look(page: Page, name: string): Promise<void> {
   const project = test.info().project;
-  const folder = join(screenshots, project.name);
-  mkdirSync(folder, { recursive: true });
-  await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true, animations: 'disabled' });
+  const scripts = project.use.javaScriptEnabled !== false;
+  const screenshot = async (scheme: string) => {
+    const folder = join(screenshots, scripts ? `${project.name}-${scheme}` : project.name);
+    mkdirSync(folder, { recursive: true });
+    await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true, animations: 'disabled' });
+  };
+  await screenshot('light');
 
   expect(await page.locator('h1').count(), `${name}: headings of the first level`).toBe(1);
   await expect(page.locator('html')).toHaveAttribute('lang', /.+/);
@@ -53,10 +57,21 @@ export async function look(page: Page, name: string): Promise<void> {
   expect(small, `${name}: targets lower than 44 px`).toEqual([]);
 
   // axe needs to run in the page: where scripts are off, the same markup was judged by the other projects.
-  if (project.use.javaScriptEnabled === false) return;
-  const { violations } = await new AxeBuilder({ page })
-    .withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'])
-    .analyze();
+  if (!scripts) return;
+  await judge(new AxeBuilder({ page }).withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']), name);
+
+  // In the dark the markup is the same, and the colours are others.
+  await page.emulateMedia({ colorScheme: 'dark', reducedMotion: 'reduce' });
+  try {
+    await screenshot('dark');
+    await judge(new AxeBuilder({ page }).withRules(['color-contrast']), `${name} in the dark`);
+  } finally {
+    await page.emulateMedia({ colorScheme: 'light', reducedMotion: 'no-preference' });
+  }
+}
+
+async function judge(axe: AxeBuilder, name: string): Promise<void> {
+  const { violations } = await axe.analyze();
   expect(
     violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => `${n.target.join(' ')} ${n.failureSummary ?? ''}`).join('; ')}`),
     `axe on ${name}`,

@@ -32,7 +32,7 @@ type DroppedClaim struct {
 
 // ClaimPreviews shows what an application would get, by what makes its tokens.
 // Mappings, where there are any, are tried in place of the application's own.
-type ClaimPreviews func(ctx context.Context, t *tenant.Tenant, app *application.Application, who *customer.Customer, scopes []string, mappings []claim.Mapping) (*ClaimPreview, error)
+type ClaimPreviews func(ctx context.Context, t *tenant.Tenant, app *application.Application, who *customer.Customer, scopes []string, resource string, mappings []claim.Mapping) (*ClaimPreview, error)
 
 func (a *api) claimOperations() {
 	const one = ofTenant + "/applications/{application}/claims"
@@ -76,6 +76,7 @@ func (a *api) previewClaims(ctx context.Context, in *struct {
 	Body struct {
 		Customer id.Customer     `json:"customer"`
 		Scopes   []string        `json:"scopes,omitempty" doc:"That the token would have; without any, all that the application may ask for."`
+		Resource string          `json:"resource,omitempty" doc:"The API that the access token would be for; without, the issuer's own endpoints."`
 		Claims   []claim.Mapping `json:"claims,omitempty" doc:"To be tried in place of the application's own."`
 	}
 },
@@ -96,6 +97,9 @@ func (a *api) previewClaims(ctx context.Context, in *struct {
 			return nil, problem.InvalidInput(problem.Field{Pointer: "/scopes", Detail: "names a scope that the application may not ask for"})
 		}
 	}
+	if in.Body.Resource != "" && !slices.Contains(app.Resources, in.Body.Resource) {
+		return nil, problem.InvalidInput(problem.Field{Pointer: "/resource", Detail: "is not a resource that the application may ask for"})
+	}
 	who, err := id.Parse[id.Customer](string(in.Body.Customer))
 	if err != nil {
 		return nil, customer.ErrNotFound
@@ -104,7 +108,7 @@ func (a *api) previewClaims(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	preview, err := a.Claims(ctx, tenantOf(ctx), app, found, scopes, in.Body.Claims)
+	preview, err := a.Claims(ctx, tenantOf(ctx), app, found, scopes, in.Body.Resource, in.Body.Claims)
 	if err != nil {
 		return nil, err
 	}

@@ -69,8 +69,10 @@ type Settings struct {
 	SessionMaxAge  tenant.Duration `json:"session_max_age"`    // a session older than this is asked to prove itself again; 0: the session's own life
 	SessionIdle    tenant.Duration `json:"session_idle"`       // a session idle for longer is asked to prove itself again; 0: the tenant's
 	Disabled       bool            `json:"disabled"`
-	Claims         []claim.Mapping `json:"claims,omitempty"` // of the application's own
-	Organization   string          `json:"organization"`     // "optional": it may ask for the customer's organization; "required": it is for members of one only; "": neither
+	Claims         []claim.Mapping `json:"claims,omitempty"`          // of the application's own
+	Resources      []string        `json:"resources,omitempty"`       // the APIs that it may ask for tokens for (RFC 8707)
+	ResourceServer string          `json:"resource_server,omitempty"` // the API that it is itself: it may introspect tokens that are for it
+	Organization   string          `json:"organization"`              // "optional": it may ask for the customer's organization; "required": it is for members of one only; "": neither
 }
 
 // Application is one client of the protocols.
@@ -194,6 +196,19 @@ func (s *Settings) complete(development bool) error {
 			fault("%q: %w", uri, err)
 		}
 	}
+	if len(s.Resources) > 20 {
+		fault("resources has more than 20")
+	}
+	for key, resources := range map[string][]string{"resources": s.Resources, "resource_server": {s.ResourceServer}} {
+		for _, resource := range resources {
+			if (key == "resources" || resource != "") && !validResource(resource) {
+				fault("%s: %q is not the absolute URI of an API without a fragment, such as https://stock.example (RFC 8707, section 2)", key, resource)
+			}
+		}
+	}
+	if s.ResourceServer != "" && s.AuthMethod == AuthNone {
+		fault("resource_server: an API that asks about tokens keeps a secret")
+	}
 	between := func(key string, d tenant.Duration, least, most time.Duration) {
 		if d != 0 && (d.D() < least || d.D() > most) {
 			fault("%s is %s; it is between %s and %s, or 0 for the tenant's", key, d.D(), least, most)
@@ -218,6 +233,16 @@ func (s *Settings) complete(development bool) error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// validResource tells whether text is an absolute URI without a fragment, in
+// characters that stand in a list with spaces between.
+func validResource(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || !u.IsAbs() || (u.Host == "" && u.Opaque == "") || u.User != nil || strings.Contains(text, "#") || len(text) > 200 {
+		return false
+	}
+	return !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`|"\<>`, r) })
 }
 
 // validScope tells whether text is a scope-token of RFC 6749, section 3.3.

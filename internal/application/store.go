@@ -166,6 +166,7 @@ func (s Settings) With(text []byte) (Settings, error) {
 	own := s
 	// A decoder writes into the lists that it finds, which others read.
 	own.RedirectURIs, own.PostLogoutURIs, own.Scopes, own.GrantTypes = slices.Clone(s.RedirectURIs), slices.Clone(s.PostLogoutURIs), slices.Clone(s.Scopes), slices.Clone(s.GrantTypes)
+	own.Resources = slices.Clone(s.Resources)
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&own); err != nil {

@@ -28,6 +28,9 @@ type Presented struct {
 	// Idle and Absolute are the present lifetimes. A longer one that was given
 	// before is cut, a shorter one is not made longer but by use.
 	Idle, Absolute time.Duration
+	// Suits refuses, by an error that Rotate returns as it is, what does not go with
+	// the context that the lineage began in. It is asked before anything is written.
+	Suits func(context string) error
 	// Belongs tells whether the customer is still in the organization that the
 	// lineage's tokens are for, "" for none. It is asked before anything is
 	// written; false refuses the token and leaves it as it is. Without it a
@@ -110,6 +113,11 @@ func (g *Grants) Rotate(ctx context.Context, t *tenant.Tenant, presented Present
 	}
 	if !containsAll(l.scopes, presented.Requested) {
 		return Refreshed{Outcome: Exceeded}, nil
+	}
+	if presented.Suits != nil {
+		if err := presented.Suits(l.context); err != nil {
+			return refused, err
+		}
 	}
 	belongs := l.organization == ""
 	if presented.Belongs != nil {

@@ -26,9 +26,9 @@ type accessClaims struct {
 	acr      string
 }
 
-// signAccessToken makes an access token (RFC 9068). Its audience is the issuer
-// itself, whose userinfo it opens, until applications name resources. The claim
-// lin names its lineage, so that introspection sees when that has ended.
+// signAccessToken makes an access token (RFC 9068). Its audience is what audience
+// says. The claim lin names its lineage, so that introspection sees when that has
+// ended.
 func (p *Provider) signAccessToken(x *exchange, given *issued, now time.Time, life time.Duration) (string, error) {
 	signer, err := p.SigningKeys.Signer(x.ctx, x.tenant.ID, jose.ES256)
 	if err != nil {
@@ -44,7 +44,8 @@ func (p *Provider) signAccessToken(x *exchange, given *issued, now time.Time, li
 	c = append(c, `,"sub":"`...)
 	c = append(c, given.subject...)
 	c = append(c, `","aud":`...)
-	c = appendString(c, x.tenant.Issuer)
+	audience := audienceOf(x, given)
+	c = appendAudience(c, audience)
 	c = append(c, `,"client_id":"`...)
 	c = append(c, x.app.ID...)
 	c = append(c, `","iat":`...)
@@ -72,7 +73,7 @@ func (p *Provider) signAccessToken(x *exchange, given *issued, now time.Time, li
 		return "", err
 	}
 	c = append(c, in...)
-	c = p.appendMapped(x.ctx, x.tenant, x.app, c, given.mapped, claim.AccessToken, x.tenant.Issuer)
+	c = p.appendMapped(x.ctx, x.tenant, x.app, c, given.mapped, claim.AccessToken, audience...)
 	return signer.Sign("at+jwt", append(c, '}'))
 }
 
@@ -95,10 +96,10 @@ type accessToken struct {
 	member *organization.Membership // that it is for, as active has read it; nil for none
 }
 
-// readAccessToken verifies an access token of the tenant. It answers nil for
-// everything that is not a good one: another issuer's, another type's, expired,
-// or from before the installation was last restored. It does not tell whether
-// it has been revoked.
+// readAccessToken verifies an access token of the tenant, for whichever audience.
+// It answers nil for everything that is not a good one: another issuer's, another
+// type's, expired, or from before the installation was last restored. It does not
+// tell whether it has been revoked, nor whether it is meant for whoever has it.
 func (p *Provider) readAccessToken(ctx context.Context, t *tenant.Tenant, compact string) (*accessToken, error) {
 	keys, err := p.SigningKeys.Verifier(ctx, t.ID)
 	if err != nil {
@@ -109,7 +110,7 @@ func (p *Provider) readAccessToken(ctx context.Context, t *tenant.Tenant, compac
 		return nil, nil
 	}
 	now := p.Clock.Now()
-	if err := token.Claims.Validate(now, t.Issuer, t.Issuer, clockSkew); err != nil || !now.Before(token.Claims.Expires) {
+	if token.Claims.Issuer != t.Issuer || len(token.Claims.Audience) == 0 || token.Claims.ValidateTimes(now, clockSkew) != nil || !now.Before(token.Claims.Expires) {
 		return nil, nil
 	}
 	a := &accessToken{

@@ -56,6 +56,10 @@ func (p *Provider) redeemCode(x *exchange) (*issued, error) {
 	// A scope that the application has lost since is not given any more.
 	scopes = slices.DeleteFunc(scopes, func(s string) bool { return !slices.Contains(x.app.Scopes, s) })
 
+	resource, err := chooseResource(x, c.Resources)
+	if err != nil {
+		return nil, err
+	}
 	member, good, err := p.belonging(x, c.Customer, c.Organization)
 	if err != nil {
 		return nil, err
@@ -73,7 +77,7 @@ func (p *Provider) redeemCode(x *exchange) (*issued, error) {
 		Ref:        grant.Ref{Customer: c.Customer, Application: c.Application, Session: c.Session, Lineage: c.Lineage},
 		FirstParty: x.app.FirstParty, Scopes: scopes, Claims: claimNames(scopes),
 		Organization: c.Organization,
-		Context:      lineageContext{c.AuthTime, c.Methods, c.ACR}.String(),
+		Context:      lineageContext{c.AuthTime, c.Methods, c.ACR, c.Resources}.String(),
 		Expires:      time.Unix(c.Expires, 0), Refresh: refresh, Idle: lifetime(x.app.RefreshIdle, settings.RefreshIdle), Absolute: absolute,
 	})
 	if err != nil {
@@ -83,7 +87,7 @@ func (p *Provider) redeemCode(x *exchange) (*issued, error) {
 		return nil, badCode()
 	}
 	given := &issued{
-		subject: string(c.Customer), scopes: scopes, refresh: redeemed.Refresh, member: member,
+		subject: string(c.Customer), scopes: scopes, refresh: redeemed.Refresh, member: member, resource: resource,
 		access: accessClaims{session: c.Session, lineage: c.Lineage, authTime: c.AuthTime, methods: c.Methods, acr: c.ACR},
 	}
 	if slices.Contains(scopes, "openid") {
@@ -119,21 +123,27 @@ func claimNames(scopes []string) []string {
 
 // lineageContext is what later tokens of a lineage repeat of its beginning.
 type lineageContext struct {
-	authTime int64
-	methods  string
-	acr      string
+	authTime  int64
+	methods   string
+	acr       string
+	resources []string // that the authorization was for, of which none has a space or a bar
 }
 
 func (c lineageContext) String() string {
-	return strconv.FormatInt(c.authTime, 10) + "|" + c.methods + "|" + c.acr
+	text := strconv.FormatInt(c.authTime, 10) + "|" + c.methods + "|" + c.acr
+	if len(c.resources) > 0 {
+		text += "|" + strings.Join(c.resources, " ")
+	}
+	return text
 }
 
 func parseLineageContext(text string) lineageContext {
 	time, rest, _ := strings.Cut(text, "|")
-	methods, acr, _ := strings.Cut(rest, "|")
+	methods, rest, _ := strings.Cut(rest, "|")
+	acr, resources, _ := strings.Cut(rest, "|")
 	at, err := strconv.ParseInt(time, 10, 64)
 	if err != nil {
 		at = 0
 	}
-	return lineageContext{at, methods, acr}
+	return lineageContext{at, methods, acr, strings.Fields(resources)}
 }

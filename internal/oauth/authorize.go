@@ -244,5 +244,6 @@ func (p *Provider) newCode(x *exchange, s *session.Session, settled id.Organizat
 		Expires:     now.Add(x.tenant.Settings.Tokens.Code.D()).Unix(),
 
 		Organization: settled,
+		Resources:    x.resources,
 	})
 }

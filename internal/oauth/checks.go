@@ -44,7 +44,8 @@ type exchange struct {
 	// what the checks of an authorization request read from it
 	redirectURI  string
 	scopes       []string
-	organization string // that the scope names by id or slug, "" for whichever
+	organization string   // that the scope names by id or slug, "" for whichever
+	resources    []string // that are asked for, sorted; at the token endpoint too
 	prompts      []string
 	maxAge       *time.Duration
 	hintSubject  id.Customer // from id_token_hint
@@ -76,6 +77,7 @@ var checks = []check{
 	{"the response mode is query", atAuthorize, (*Provider).checkResponseMode},
 	{"PKCE by S256", atAuthorize, (*Provider).checkPKCE},
 	{"scopes are allowed", atAuthorize, (*Provider).checkScope},
+	{"resources are allowed", atAuthorize | atToken, (*Provider).checkResources},
 	{"state and nonce are of a size", atAuthorize, (*Provider).checkSizes},
 	{"prompts go together", atAuthorize, (*Provider).checkPrompt},
 	{"max_age is a number", atAuthorize, (*Provider).checkMaxAge},
@@ -117,7 +119,9 @@ func (p *Provider) checkParameters(x *exchange) error {
 	if err := checkOnce(x.form); err != nil {
 		return err
 	}
-	maps.DeleteFunc(x.form, func(name string, values []string) bool { return values[0] == "" && name != "code_verifier" })
+	maps.DeleteFunc(x.form, func(name string, values []string) bool {
+		return len(values) == 1 && values[0] == "" && name != "code_verifier"
+	})
 	return nil
 }
 

@@ -25,7 +25,11 @@ func (p *Provider) clientCredentials(x *exchange) (*issued, error) {
 	if slices.ContainsFunc(scopes, ofCustomers) {
 		return nil, refuse(codeInvalidScope, "A scope is about a customer, such as openid, offline_access or email; an application has none for itself.")
 	}
-	return &issued{subject: string(x.app.ID), scopes: scopes}, nil
+	resource, err := chooseResource(x, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &issued{subject: string(x.app.ID), scopes: scopes, resource: resource}, nil
 }
 
 // ofCustomers tells whether a scope is about a customer.

@@ -25,7 +25,8 @@ type code struct {
 	ACR          string          `json:"a,omitempty"`
 	Lineage      id.Lineage      `json:"l"`
 	Organization id.Organization `json:"g,omitempty"`
-	Expires      int64           `json:"x"` // Unix seconds
+	Resources    []string        `json:"r,omitempty"` // as the request named them
+	Expires      int64           `json:"x"`           // Unix seconds
 }
 
 func (p *Provider) sealCode(ctx context.Context, t *tenant.Tenant, c code) (string, error) {

@@ -14,7 +14,7 @@ import (
 )
 
 // The error codes of RFC 6749 (sections 4.1.2.1 and 5.2), RFC 6750 (section
-// 3.1), RFC 7009 and OpenID Connect Core 1.0 (section 3.1.2.6).
+// 3.1), RFC 7009, RFC 8707 (section 2) and OpenID Connect Core 1.0 (section 3.1.2.6).
 const (
 	codeInvalidRequest          = "invalid_request"
 	codeInvalidClient           = "invalid_client"
@@ -24,6 +24,7 @@ const (
 	codeUnsupportedResponseType = "unsupported_response_type"
 	codeUnsupportedTokenType    = "unsupported_token_type"
 	codeInvalidScope            = "invalid_scope"
+	codeInvalidTarget           = "invalid_target"
 	codeInvalidToken            = "invalid_token"
 	codeAccessDenied            = "access_denied"
 	codeLoginRequired           = "login_required"

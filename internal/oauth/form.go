@@ -4,14 +4,15 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"unicode/utf8"
 )
 
 // maxBody is the most bytes of a form that are read.
 const maxBody = 64 << 10
 
-// form is the parameters of a request. Every parameter is there at most once
-// (RFC 6749, section 3.1), which checkOnce holds before any is read.
+// form is the parameters of a request. Every parameter but resource is there at
+// most once (RFC 6749, section 3.1), which checkOnce holds before any is read.
 type form url.Values
 
 func (f form) get(name string) string { return url.Values(f).Get(name) }
@@ -31,16 +32,17 @@ func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 	return form(r.PostForm), nil
 }
 
-// checkOnce refuses parameters that are there twice, not text, or too many.
+// checkOnce refuses parameters that are there twice, not text, or too many. A
+// resource may be named several times (RFC 8707, section 2).
 func checkOnce(f form) error {
 	if len(f) > 100 {
 		return refuse(codeInvalidRequest, "There are more than 100 parameters.")
 	}
-	for _, values := range f {
-		if len(values) > 1 {
+	for name, values := range f {
+		if len(values) > 1 && name != "resource" {
 			return refuse(codeInvalidRequest, "A parameter is there more than once.")
 		}
-		if !utf8.ValidString(values[0]) {
+		if slices.ContainsFunc(values, func(v string) bool { return !utf8.ValidString(v) }) {
 			return refuse(codeInvalidRequest, "A parameter is not valid UTF-8.")
 		}
 	}

@@ -49,7 +49,7 @@ func (p *Provider) introspection(x *exchange, presented string) (map[string]any,
 	if err != nil || token == nil {
 		return nil, err
 	}
-	if token.application != x.app.ID && !slices.Contains(token.raw.Audience, string(x.app.ID)) {
+	if token.application != x.app.ID && !meantFor(token.raw.Audience, x.app) {
 		return nil, nil
 	}
 	active, app, err := p.active(x.ctx, x.tenant, token)
@@ -57,7 +57,7 @@ func (p *Provider) introspection(x *exchange, presented string) (map[string]any,
 		return nil, err
 	}
 	answer := map[string]any{
-		"active": true, "iss": x.tenant.Issuer, "sub": token.subject, "aud": token.raw.Audience[0], "client_id": token.application,
+		"active": true, "iss": x.tenant.Issuer, "sub": token.subject, "aud": oneOrMany(token.raw.Audience), "client_id": token.application,
 		"exp": token.expires.Unix(), "iat": token.issued.Unix(), "jti": token.jti, "token_type": "Bearer",
 	}
 	if len(token.scopes) > 0 {

@@ -106,11 +106,11 @@ type DroppedClaim struct {
 	Why  string `json:"why"`
 }
 
-// PreviewClaims shows what an application would get of a customer with scopes,
-// by the same code that makes its tokens. Mappings, where they are given, are
+// PreviewClaims shows what an application would get of a customer with scopes, and
+// in an access token for a resource ("" for none), by the same code that makes its tokens. Mappings, where they are given, are
 // tried in place of the application's own. For a third party it is what the
 // customer would be asked to allow, as if it were allowed.
-func (p *Provider) PreviewClaims(ctx context.Context, t *tenant.Tenant, app *application.Application, who *customer.Customer, scopes []string, mappings []claim.Mapping) (*Preview, error) {
+func (p *Provider) PreviewClaims(ctx context.Context, t *tenant.Tenant, app *application.Application, who *customer.Customer, scopes []string, resource string, mappings []claim.Mapping) (*Preview, error) {
 	set := app.ClaimSet(p.Claims, t)
 	if mappings != nil {
 		set = claim.Compile(t.Settings.Claims, mappings)
@@ -121,12 +121,13 @@ func (p *Provider) PreviewClaims(ctx context.Context, t *tenant.Tenant, app *app
 	if err != nil {
 		return nil, err
 	}
+	audience := audienceOf(&exchange{tenant: t}, &issued{scopes: scopes, resource: resource})
 	preview := &Preview{Scopes: scopes, Dropped: []DroppedClaim{}, UserInfo: who.Claims(scopes),
 		IDToken:     map[string]any{"iss": t.Issuer, "sub": who.ID, "aud": app.ID},
-		AccessToken: map[string]any{"iss": t.Issuer, "sub": who.ID, "aud": t.Issuer, "client_id": app.ID, "scope": scopes}}
+		AccessToken: map[string]any{"iss": t.Issuer, "sub": who.ID, "aud": oneOrMany(audience), "client_id": app.ID, "scope": scopes}}
 	preview.UserInfo["sub"] = who.ID
 	for target, into := range map[claim.Target]map[string]any{claim.IDToken: preview.IDToken, claim.AccessToken: preview.AccessToken, claim.UserInfo: preview.UserInfo} {
-		for _, g := range claim.For(given, target, t.Issuer) {
+		for _, g := range claim.For(given, target, audience...) {
 			if g.Err != nil {
 				preview.Dropped = append(preview.Dropped, DroppedClaim{g.Name, string(target), g.Err.Error()})
 				continue

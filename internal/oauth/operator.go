@@ -24,6 +24,10 @@ func (p *Provider) Authenticate(ctx context.Context, t *tenant.Tenant, compact s
 	if err != nil || token == nil {
 		return nil, err
 	}
+	// One that is for another API as well is known there too, and opens nothing here.
+	if len(token.raw.Audience) != 1 || token.raw.Audience[0] != t.Issuer {
+		return nil, nil
+	}
 	active, _, err := p.active(ctx, t, token)
 	if err != nil || !active {
 		return nil, err

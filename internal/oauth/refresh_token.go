@@ -22,10 +22,15 @@ func (p *Provider) refresh(x *exchange) (*issued, error) {
 		return nil, err
 	}
 	var member *organization.Membership
+	var resource string
 	settings := x.tenant.Settings.Tokens
 	refreshed, err := p.Grants.Rotate(x.ctx, x.tenant, grant.Presented{
 		Application: x.app.ID, FirstParty: x.app.FirstParty, Token: presented, Allowed: x.app.Scopes, Requested: requested,
 		Idle: lifetime(x.app.RefreshIdle, settings.RefreshIdle), Absolute: settings.RefreshAbsolute.D(),
+		Suits: func(context string) (err error) {
+			resource, err = chooseResource(x, parseLineageContext(context).resources)
+			return err
+		},
 		Belongs: func(_ context.Context, who id.Customer, in id.Organization) (belongs bool, err error) {
 			member, belongs, err = p.belonging(x, who, in)
 			// Another organization is another authorization.
@@ -48,7 +53,7 @@ func (p *Provider) refresh(x *exchange) (*issued, error) {
 	}
 	began := parseLineageContext(refreshed.Context)
 	given := &issued{
-		subject: string(refreshed.Customer), scopes: scopes, refresh: refreshed.Refresh, member: member,
+		subject: string(refreshed.Customer), scopes: scopes, refresh: refreshed.Refresh, member: member, resource: resource,
 		access: accessClaims{session: refreshed.Session, lineage: refreshed.Lineage, authTime: began.authTime, methods: began.methods, acr: began.acr},
 	}
 	if slices.Contains(scopes, "openid") {

@@ -23,6 +23,8 @@ type issued struct {
 	refresh string                   // "" for no refresh token
 	member  *organization.Membership // that the tokens are for, nil for none
 	mapped  []claim.Given            // the operator's own claims
+
+	resource string // that the access token is for, "" for the issuer's own endpoints
 }
 
 // grantType is one way to get tokens. By the time that it is called the

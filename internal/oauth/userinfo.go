@@ -31,7 +31,7 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request, t *tenant.Te
 	if token != nil {
 		explain.Of(r.Context()).About(id.Customer(token.subject))
 	}
-	if token == nil || token.lineage == "" {
+	if token == nil || token.lineage == "" || !slices.Contains(token.raw.Audience, t.Issuer) {
 		p.writeError(w, r, refuseToken("The access token is not one of this issuer for a customer, or has expired."))
 		return
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 // PreviewClaims shows operators what an application would get of a customer.
-func (s *Server) PreviewClaims(ctx context.Context, t *tenant.Tenant, app *application.Application, who *customer.Customer, scopes []string, mappings []claim.Mapping) (*adminapi.ClaimPreview, error) {
-	p, err := s.OAuth.PreviewClaims(ctx, t, app, who, scopes, mappings)
+func (s *Server) PreviewClaims(ctx context.Context, t *tenant.Tenant, app *application.Application, who *customer.Customer, scopes []string, resource string, mappings []claim.Mapping) (*adminapi.ClaimPreview, error) {
+	p, err := s.OAuth.PreviewClaims(ctx, t, app, who, scopes, resource, mappings)
 	if err != nil {
 		return nil, err
 	}

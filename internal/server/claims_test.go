@@ -157,7 +157,7 @@ func TestPreviewSaysWhatTokensHave(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		preview, err := i.OAuth.PreviewClaims(t.Context(), h.tenant, h.shop.Application, who, scopes, nil)
+		preview, err := i.OAuth.PreviewClaims(t.Context(), h.tenant, h.shop.Application, who, scopes, "", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +174,7 @@ func TestPreviewSaysWhatTokensHave(t *testing.T) {
 			t.Errorf("dropped are %v", preview.Dropped)
 		}
 		// One that is not stored yet is tried.
-		tried, err := i.OAuth.PreviewClaims(t.Context(), h.tenant, h.shop.Application, who, scopes, []claim.Mapping{{Name: "plan", Value: `"paid"`, In: []claim.Target{claim.IDToken}}})
+		tried, err := i.OAuth.PreviewClaims(t.Context(), h.tenant, h.shop.Application, who, scopes, "", []claim.Mapping{{Name: "plan", Value: `"paid"`, In: []claim.Target{claim.IDToken}}})
 		if err != nil || tried.IDToken["plan"] != "paid" || tried.AccessToken["plan"] != "full" {
 			t.Errorf("%+v, %v", tried, err)
 		}

@@ -215,19 +215,22 @@ func (c Code) recipient(ctx context.Context, run *journey.Run) (to string, by no
 // there is none.
 func (c Code) mailOf(ctx context.Context, run *journey.Run) (string, error) {
 	found, err := c.Directory.Get(ctx, run.Tenant.ID, run.Known())
-	if errors.Is(err, customer.ErrErased) || errors.Is(err, customer.ErrNotFound) {
-		return "", nil
+	if err != nil && !errors.Is(err, customer.ErrErased) && !errors.Is(err, customer.ErrNotFound) {
+		return "", fmt.Errorf("read where the code goes: %w", err)
 	}
+	// Where there is none, one is normalised all the same: the time tells nothing.
+	display, reachable := "nobody@nowhere.example", false
+	if err == nil {
+		if it, has := found.Primary(identifier.Email); has && it.Verified {
+			display, reachable = it.Display, true
+		}
+	}
+	address, err := normalise(run, identifier.Email, display)
 	if err != nil {
 		return "", fmt.Errorf("read where the code goes: %w", err)
 	}
-	it, has := found.Primary(identifier.Email)
-	if !has || !it.Verified {
+	if !reachable {
 		return "", nil
-	}
-	address, err := normalise(run, identifier.Email, it.Display)
-	if err != nil {
-		return "", fmt.Errorf("read where the code goes: %w", err)
 	}
 	return address.Key, nil
 }

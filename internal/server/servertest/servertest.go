@@ -27,6 +27,7 @@ import (
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/server"
+	"github.com/cardea-id/cardea/internal/signingkey"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/sqldb/dbtest"
 	"github.com/cardea-id/cardea/internal/tenant"
@@ -226,6 +227,11 @@ func (i *Installation) Application(t *tenant.Tenant, change func(*application.Se
 	made, secret, err := i.Applications.Create(context.Background(), t.ID, "", settings, "test")
 	if err != nil {
 		i.t.Fatal(err)
+	}
+	if i.Engine == sqldb.Postgres { // its keys are new: what a node waits until it signs with them is over at once
+		_, err := i.SigningKeys.Public(context.Background(), t.ID)
+		i.must(err)
+		i.Clock.Advance(signingkey.FirstWait)
 	}
 	return &App{Application: made, Secret: secret, Tenant: t, i: i}
 }
