@@ -2,6 +2,7 @@ package customer
 
 import (
 	"context"
+	"crypto/hmac"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -46,6 +47,10 @@ const (
 	// searchKind begins the kinds that beginnings are hashed as, so that no hash of
 	// one is a hash of a whole identifier.
 	searchKind = "prefix:"
+	// placeKind is what places in a search are authenticated as, by the first
+	// placeMAC bytes of a keyed hash.
+	placeKind = "search place"
+	placeMAC  = 16
 	// MaxMatches is how many customers one search opens at the most.
 	MaxMatches = 50
 )
@@ -274,7 +279,7 @@ func (d *Directory) Search(ctx context.Context, s Search) (found []Match, next s
 	}
 	if len(rows) == limit {
 		last := rows[limit-1]
-		next = place(ranges[last.in].field, last.lookup, last.customer)
+		next = s.placeAt(ranges[last.in].field, last)
 	}
 	found, err = d.openMatches(ctx, s.Tenant.ID, ranges, rows)
 	return found, next, err
@@ -355,9 +360,10 @@ func after(low []byte) []byte {
 	return slices.Repeat([]byte{0xff}, firstStep+nextStep*ladderChars)
 }
 
-// place names where a page ended.
-func place(field string, lookup []byte, customer id.Customer) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(field + "\n" + string(customer) + "\n" + string(lookup)))
+// placeAt names where a page ended, so that nobody but this tenant can.
+func (s Search) placeAt(field string, row placedMatch) string {
+	named := field + "\n" + string(row.customer) + "\n" + string(row.lookup)
+	return base64.RawURLEncoding.EncodeToString([]byte(string(s.Keys.Lookup(placeKind, named)[0][:placeMAC]) + named))
 }
 
 // place is where the search goes on: in which range, and after which row.
@@ -365,12 +371,16 @@ func (s Search) place(ranges []sought) (in int, lookup []byte, customer id.Custo
 	if s.After == "" {
 		return 0, nil, "", nil
 	}
-	text, err := base64.RawURLEncoding.DecodeString(s.After)
-	if err != nil {
+	text, err := base64.RawURLEncoding.Strict().DecodeString(s.After)
+	if err != nil || len(text) < placeMAC {
 		return 0, nil, "", ErrPlace
 	}
-	parts := strings.SplitN(string(text), "\n", 3)
-	if len(parts) != 3 || !utf8.ValidString(parts[1]) {
+	mac, named := text[:placeMAC], string(text[placeMAC:])
+	if !slices.ContainsFunc(s.Keys.Lookup(placeKind, named), func(hash []byte) bool { return hmac.Equal(hash[:placeMAC], mac) }) {
+		return 0, nil, "", ErrPlace
+	}
+	parts := strings.SplitN(named, "\n", 3)
+	if len(parts) != 3 {
 		return 0, nil, "", ErrPlace
 	}
 	for i, r := range ranges {

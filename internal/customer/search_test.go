@@ -202,6 +202,22 @@ func TestCustomersAreFoundByBeginnings(t *testing.T) {
 			}
 		}
 
+		// A place that was made up, or is of another search, is none.
+		_, next, err := w.Directory.Search(t.Context(), customer.Search{Tenant: w.Tenant, Keys: keys, Text: "ann", Limit: 1})
+		if err != nil || next == "" {
+			t.Fatalf("the page ends at %q: %v", next, err)
+		}
+		for at := range next {
+			changed := []byte(next)
+			changed[at] ^= 1
+			if _, _, err := w.Directory.Search(t.Context(), customer.Search{Tenant: w.Tenant, Keys: keys, Text: "ann", After: string(changed), Limit: 1}); !errors.Is(err, customer.ErrPlace) {
+				t.Errorf("a place that was changed at %d: %v", at, err)
+			}
+		}
+		if _, _, err := w.Directory.Search(t.Context(), customer.Search{Tenant: w.Tenant, Keys: keys, Text: "lop", After: next, Limit: 1}); !errors.Is(err, customer.ErrPlace) {
+			t.Errorf("a place of another search: %v", err)
+		}
+
 		// What has changed is found as it is now, and leaves nothing.
 		w.set(t, ana, map[string]any{"given_name": "Zoë"})
 		w.finds(t, "", "lop")
