@@ -44,7 +44,7 @@ func (c *sealedCustomer) open(ctx context.Context, d *Directory) (*Customer, err
 	if !*c.found {
 		return nil, ErrNotFound
 	}
-	if c.Status == Erased {
+	if c.Status == Erased || c.Status == erasing {
 		return nil, ErrErased
 	}
 	key, err := d.Key(ctx, c.Tenant, c.ID)

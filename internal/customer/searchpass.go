@@ -288,7 +288,7 @@ func (d *Directory) searchPage(ctx context.Context, tenant id.Tenant, after, las
 // climb opens a customer and fills in the ladders of what he is found by.
 func (d *Directory) climb(ctx context.Context, keys *keyring.Tenant, p *searchPass, it *toSearch) error {
 	it.ladders = map[string][][]byte{}
-	if len(p.fields) == 0 || it.status == Erased {
+	if len(p.fields) == 0 || it.status == Erased || it.status == erasing {
 		return nil
 	}
 	key, err := d.Key(ctx, p.tenant, it.customer)
