@@ -65,6 +65,7 @@ type commands struct {
 	Customer struct {
 		Create     createCustomerCommand `cmd:"" help:"Make an account. The customer chooses the password."`
 		Show       showCustomerCommand   `cmd:"" help:"Show a customer."`
+		Find       findCustomersCommand  `cmd:"" help:"Find customers by the beginning of an identifier or a name, where the tenant's settings have them searched."`
 		Profile    profileCommand        `cmd:"" help:"Change a customer's profile."`
 		Invite     inviteCommand         `cmd:"" help:"Invite somebody to open an account, by an address."`
 		Status     customerStatusCommand `cmd:"" help:"Show a customer's status and how it came about."`

@@ -109,6 +109,7 @@ func (a *api) operations() {
 	a.brandOperations()
 	a.applicationOperations()
 	a.customerOperations()
+	a.searchOperations()
 	a.lifecycleOperations()
 	a.claimOperations()
 	a.identifierOperations()

@@ -149,12 +149,16 @@ func (a *api) setProfileOnce(ctx context.Context, t *tenant.Tenant, c id.Custome
 	if len(profile) == 0 && len(found.Profile) == 0 || reflect.DeepEqual(profile, found.Profile) {
 		return found.Revision, profile, nil
 	}
+	keys, err := a.Ring.Tenant(ctx, t.ID)
+	if err != nil {
+		return nil, err
+	}
 	key, err := a.Directory.Key(ctx, t.ID, c)
 	if err != nil {
 		return 0, nil, err
 	}
 	err = a.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		return a.Directory.SetProfile(tx, key, t.ID, c, found.Revision, profile, actor(ctx))
+		return a.Directory.SetProfile(tx, keys, key, t.ID, c, found.Revision, profile, actor(ctx))
 	})
 	return found.Revision + 1, profile, err
 }

@@ -17,7 +17,6 @@ package customer
 import (
 	"context"
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -183,6 +182,9 @@ func (d *Directory) Create(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Cust
 	if made == 0 {
 		return ErrTaken // the minted id was used: this sign-up has been finished before
 	}
+	if err := searchByProfile(tx, keys, n.Tenant, n.Customer, n.Profile); err != nil {
+		return err
+	}
 	kinds := make([]string, 0, len(n.Identifiers))
 	values := make([]map[string]string, 0, len(n.Identifiers))
 	for _, it := range n.Identifiers {
@@ -228,6 +230,11 @@ func (d *Directory) insertIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, key *ke
 	if n.Verified {
 		verifiedAt = tx.Now()
 		if err := hold(tx, keys, tenant, customer, made, n.Normalised); err != nil {
+			return "", err
+		}
+	}
+	if n.Verified {
+		if err := searchByIdentifier(tx, keys, tenant, customer, made, n.Normalised); err != nil {
 			return "", err
 		}
 	}
@@ -321,54 +328,12 @@ func (d *Directory) Find(ctx context.Context, tenant id.Tenant, keys *keyring.Te
 
 // Get returns a customer. It returns ErrErased for one who was erased.
 func (d *Directory) Get(ctx context.Context, tenant id.Tenant, customer id.Customer) (*Customer, error) {
-	c := &Customer{ID: customer, Tenant: tenant}
-	var profile, reason []byte
-	type sealedIdentifier struct {
-		Identifier
-		sealed []byte
-	}
-	var sealed []sealedIdentifier
 	batch := d.DB.Batch()
-	found := batch.QueueRow(`SELECT status, reason, reason_sealed, version, revision, epoch, profile, status_at, until_at, created_at, updated_at FROM customer WHERE tenant = $1 AND customer = $2`,
-		[]any{tenant, customer}, &c.Status, &c.Reason, &reason, &c.Version, &c.Revision, &c.Epoch, &profile, &c.StatusAt, &c.Until, &c.CreatedAt, &c.UpdatedAt)
-	batch.Queue(`SELECT identifier, kind, value, verified, verified_at, created_at, undeliverable, undeliverable_at FROM customer_identifier WHERE tenant = $1 AND customer = $2 ORDER BY identifier`,
-		[]any{tenant, customer}, func(row sqldb.Scanner) error {
-			var it sealedIdentifier
-			err := row.Scan(&it.ID, &it.Kind, &it.sealed, &it.Verified, &it.VerifiedAt, &it.CreatedAt, &it.Undeliverable, &it.UndeliverableAt)
-			if it.Undeliverable == "" {
-				it.UndeliverableAt = time.Time{}
-			}
-			sealed = append(sealed, it)
-			return err
-		})
+	sealed := queueCustomer(batch, tenant, customer)
 	if err := batch.Run(ctx); err != nil {
 		return nil, fmt.Errorf("read the customer: %w", err)
 	}
-	if !*found {
-		return nil, ErrNotFound
-	}
-	if c.Status == Erased || c.Status == erasing {
-		return nil, ErrErased
-	}
-	key, err := d.Key(ctx, tenant, customer)
-	if err != nil {
-		return nil, err
-	}
-	if c.Profile, err = openProfile(key, tenant, customer, profile); err != nil {
-		return nil, err
-	}
-	if c.Reason == "" { // else a node of the release before wrote it, and later
-		if c.Reason, err = openReason(key, tenant, customer, c.Status, reason); err != nil {
-			return nil, err
-		}
-	}
-	for _, it := range sealed {
-		if it.Key, it.Display, err = openValue(key, tenant, customer, it.ID, it.sealed); err != nil {
-			return nil, err
-		}
-		c.Identifiers = append(c.Identifiers, it.Identifier)
-	}
-	return c, nil
+	return sealed.open(ctx, d)
 }
 
 // Key returns the key of a customer, or ErrErased when it was destroyed.
@@ -385,7 +350,7 @@ func (d *Directory) Key(ctx context.Context, tenant id.Tenant, customer id.Custo
 
 // SetProfile replaces a customer's profile as part of tx. The revision is the
 // one that the caller has read.
-func (d *Directory) SetProfile(tx *sqldb.Tx, key *keyring.Customer, tenant id.Tenant, customer id.Customer, revision int64, profile map[string]any, actor string) error {
+func (d *Directory) SetProfile(tx *sqldb.Tx, keys *keyring.Tenant, key *keyring.Customer, tenant id.Tenant, customer id.Customer, revision int64, profile map[string]any, actor string) error {
 	sealed, err := sealProfile(key, tenant, customer, profile)
 	if err != nil {
 		return err
@@ -397,6 +362,10 @@ func (d *Directory) SetProfile(tx *sqldb.Tx, key *keyring.Customer, tenant id.Te
 	}
 	if changed == 0 {
 		return ErrChanged
+	}
+	unsearchBy(tx, tenant, customer, profileSource)
+	if err := searchByProfile(tx, keys, tenant, customer, profile); err != nil {
+		return err
 	}
 	names := make([]string, 0, len(profile))
 	for name := range profile {
@@ -457,6 +426,9 @@ func (d *Directory) VerifyIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, tenant 
 	if err := d.identifiersChanged(tx, tenant, customer, true); err != nil {
 		return err
 	}
+	if err := searchByIdentifier(tx, keys, tenant, customer, it, n); err != nil {
+		return err
+	}
 	return d.Log.Append(tx, event.Event{Tenant: tenant, Customer: customer, Type: "customer.identifier.verified", Actor: actor,
 		Data: map[string]any{"identifier": it, "kind": n.Kind}})
 }
@@ -479,6 +451,7 @@ func (d *Directory) RemoveIdentifier(tx *sqldb.Tx, tenant id.Tenant, customer id
 	if err := d.identifiersChanged(tx, tenant, customer, verified); err != nil {
 		return err
 	}
+	unsearchBy(tx, tenant, customer, string(it)) // behind what holds the customer
 	return d.Log.Append(tx, event.Event{Tenant: tenant, Customer: customer, Type: "customer.identifier.removed", Actor: actor,
 		Data: map[string]any{"identifier": it, "kind": kind}})
 }
@@ -494,53 +467,4 @@ func (d *Directory) identifiersChanged(tx *sqldb.Tx, tenant id.Tenant, customer 
 		tenant, customer, rise, tx.Now())
 	held(tx, tenant, customer).Epoch += int64(rise)
 	return nil
-}
-
-func sealProfile(key *keyring.Customer, tenant id.Tenant, customer id.Customer, profile map[string]any) ([]byte, error) {
-	if profile == nil {
-		profile = map[string]any{}
-	}
-	text, err := json.Marshal(profile)
-	if err != nil {
-		return nil, fmt.Errorf("write the profile: %w", err)
-	}
-	return key.SealField("customer", "profile", string(tenant)+"/"+string(customer), text)
-}
-
-func openProfile(key *keyring.Customer, tenant id.Tenant, customer id.Customer, sealed []byte) (map[string]any, error) {
-	text, err := key.OpenField("customer", "profile", string(tenant)+"/"+string(customer), sealed)
-	if err != nil {
-		return nil, fmt.Errorf("open the profile of %s: %w", customer, err)
-	}
-	var profile map[string]any
-	if err := json.Unmarshal(text, &profile); err != nil {
-		return nil, fmt.Errorf("read the profile of %s: %w", customer, err)
-	}
-	return profile, nil
-}
-
-// sealedValue is what is sealed of an identifier.
-type sealedValue struct {
-	Key     string `json:"key"`
-	Display string `json:"display"`
-}
-
-func sealValue(key *keyring.Customer, tenant id.Tenant, customer id.Customer, it id.Identifier, n identifier.Normalised) ([]byte, error) {
-	text, err := json.Marshal(sealedValue{Key: n.Key, Display: n.Display})
-	if err != nil {
-		return nil, fmt.Errorf("write the identifier: %w", err)
-	}
-	return key.SealField("customer_identifier", "value", string(tenant)+"/"+string(customer)+"/"+string(it), text)
-}
-
-func openValue(key *keyring.Customer, tenant id.Tenant, customer id.Customer, it id.Identifier, sealed []byte) (normalised, display string, err error) {
-	text, err := key.OpenField("customer_identifier", "value", string(tenant)+"/"+string(customer)+"/"+string(it), sealed)
-	if err != nil {
-		return "", "", fmt.Errorf("open an identifier of %s: %w", customer, err)
-	}
-	var value sealedValue
-	if err := json.Unmarshal(text, &value); err != nil {
-		return "", "", fmt.Errorf("read an identifier of %s: %w", customer, err)
-	}
-	return value.Key, value.Display, nil
 }

@@ -366,7 +366,7 @@ func TestSetProfile(t *testing.T) {
 		key := w.key(t, who)
 		set := func(revision int64, name string) error {
 			return w.DB.Write(t.Context(), func(tx *sqldb.Tx) error {
-				return w.Directory.SetProfile(tx, key, w.Tenant.ID, who, revision, map[string]any{"given_name": name}, string(who))
+				return w.Directory.SetProfile(tx, w.keys(t), key, w.Tenant.ID, who, revision, map[string]any{"given_name": name}, string(who))
 			})
 		}
 		if err := set(1, "Bea"); err != nil {

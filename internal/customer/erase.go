@@ -72,6 +72,7 @@ func (d *Directory) eraseRows(ctx context.Context, tenant id.Tenant, customer id
 		if err := rows.Err(); err != nil {
 			return fmt.Errorf("erase the identifiers: %w", err)
 		}
+		unsearch(tx, tenant, customer)
 		for _, erase := range d.Erasers {
 			if err := erase(tx, tenant, customer); err != nil {
 				return err

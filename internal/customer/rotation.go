@@ -23,7 +23,8 @@ import (
 //     verified is claimed under both keys' hashes, so that an address has one
 //     holder, whichever node is asked, and it is looked for under both.
 //   - rewriting: identifiers that stand under the old key's hash alone are given
-//     the new one's too. When a whole pass finds none, the old key is dropped.
+//     the new one's too. When a whole pass finds none, and the beginnings that
+//     customers are found by stand under both keys, the old key is dropped.
 //   - clearing: what still stands under the old key's hashes, which nothing
 //     leads to any more, is deleted.
 //
@@ -72,6 +73,7 @@ type rotation struct {
 	atCustomer   id.Customer
 	atIdentifier id.Identifier
 	found        bool
+	searched     bool // whether beginnings were asked to be written anew in this phase
 	owner        string
 	fault        error // the first of the pass, for the log
 }
@@ -126,8 +128,8 @@ func (d *Directory) LookupRotation(ctx context.Context, tenant id.Tenant) (*Look
 
 func (d *Directory) rotation(ctx context.Context, tenant id.Tenant) (*rotation, error) {
 	r := &rotation{LookupRotation: LookupRotation{Tenant: tenant}}
-	err := d.DB.QueryRow(ctx, `SELECT started_at, ready_at, ended_at, at_customer, at_identifier, found, rewritten, failed, lease_owner FROM lookup_rotation WHERE tenant = $1`, tenant).
-		Scan(&r.StartedAt, &r.ReadyAt, &r.EndedAt, &r.atCustomer, &r.atIdentifier, &r.found, &r.Rewritten, &r.Failed, &r.owner)
+	err := d.DB.QueryRow(ctx, `SELECT started_at, ready_at, ended_at, at_customer, at_identifier, found, rewritten, failed, searched, lease_owner FROM lookup_rotation WHERE tenant = $1`, tenant).
+		Scan(&r.StartedAt, &r.ReadyAt, &r.EndedAt, &r.atCustomer, &r.atIdentifier, &r.found, &r.Rewritten, &r.Failed, &r.searched, &r.owner)
 	if errors.Is(err, sqldb.ErrNoRows) {
 		return nil, nil //nolint:nilnil // none is under way
 	}
@@ -341,6 +343,9 @@ var errUnreadable = errors.New("the identifier cannot be read")
 // lookupPass ends a pass. One that found nothing to do was the last.
 func (d *Directory) lookupPass(ctx context.Context, r *rotation) (more bool, err error) {
 	if r.atCustomer == "" || (!r.found && r.Failed == 0) {
+		if done, err := d.searchedAnew(ctx, r); err != nil || !done {
+			return false, err
+		}
 		if r.Phase == LookupClearing {
 			return false, d.DB.Write(ctx, func(tx *sqldb.Tx) error {
 				_, err := tx.Exec(`DELETE FROM lookup_rotation WHERE tenant = $1 AND lease_owner = $2`, r.Tenant, r.owner)
@@ -367,10 +372,37 @@ func (d *Directory) lookupPass(ctx context.Context, r *rotation) (more bool, err
 	return r.Failed == 0, nil // what failed is tried again later
 }
 
+// searchedAnew has the beginnings that customers are found by written under the
+// keys that there are, and says whether that is done: before the old key goes
+// they stand under both, and after it nothing stands under it any more. The pass
+// has a lease of its own, so that this one is let go meanwhile.
+func (d *Directory) searchedAnew(ctx context.Context, r *rotation) (done bool, err error) {
+	if r.searched {
+		waiting, err := d.Searching(ctx, r.Tenant)
+		return !waiting, err
+	}
+	err = d.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if err := keepLookupLease(tx, r); err != nil {
+			return err
+		}
+		var fields string
+		err := tx.QueryRow(`SELECT fields FROM customer_search WHERE tenant = $1`, r.Tenant).Scan(&fields)
+		if done = errors.Is(err, sqldb.ErrNoRows); done {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		tx.Queue(`UPDATE lookup_rotation SET searched = $2 WHERE tenant = $1`, r.Tenant, true)
+		return askSearchPass(tx, r.Tenant, tx.Now())
+	})
+	return done, err
+}
+
 // lookupEnded notes that the old key is gone.
 func (d *Directory) lookupEnded(ctx context.Context, r *rotation) error {
 	return d.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		noted, err := tx.Exec(`UPDATE lookup_rotation SET ended_at = $3, at_customer = '', at_identifier = '', found = $4, failed = 0
+		noted, err := tx.Exec(`UPDATE lookup_rotation SET ended_at = $3, at_customer = '', at_identifier = '', found = $4, searched = $4, failed = 0
 			WHERE tenant = $1 AND lease_owner = $2 AND ended_at = 0`, r.Tenant, r.owner, tx.Now(), false)
 		if err != nil {
 			return err

@@ -75,7 +75,7 @@ func TestNothingPersonalLiesOpen(t *testing.T) {
 		}
 		key := w.key(t, who)
 		w.Write(t, func(tx *sqldb.Tx) error {
-			return w.Directory.SetProfile(tx, key, w.Tenant.ID, who, w.get(t, who).Revision, map[string]any{"given_name": "Quirina", "family_name": "Vermeulen"}, string(who))
+			return w.Directory.SetProfile(tx, w.keys(t), key, w.Tenant.ID, who, w.get(t, who).Revision, map[string]any{"given_name": "Quirina", "family_name": "Vermeulen"}, string(who))
 		})
 		w.SignIn(t, who, true)
 		contents := dump(t, w.DB)

@@ -254,7 +254,7 @@ func TestErasedStaysErased(t *testing.T) {
 				return w.Directory.Create(tx, keys, key, customer.NewCustomer{Tenant: w.Tenant.ID, Customer: who, Identifiers: []customer.NewIdentifier{verified(t, "v@example.com")}})
 			},
 			"SetProfile": func(tx *sqldb.Tx) error {
-				return w.Directory.SetProfile(tx, key, w.Tenant.ID, who, 2, map[string]any{"given_name": "Ana"}, "system")
+				return w.Directory.SetProfile(tx, w.keys(t), key, w.Tenant.ID, who, 2, map[string]any{"given_name": "Ana"}, "system")
 			},
 			"AddIdentifier, verified": func(tx *sqldb.Tx) error {
 				_, err := w.Directory.AddIdentifier(tx, keys, key, w.Tenant.ID, who, verified(t, "x@example.com"), "system")
@@ -301,7 +301,7 @@ func TestErasedOnAnotherNode(t *testing.T) {
 		}
 		for name, change := range map[string]func(tx *sqldb.Tx) error{
 			"SetProfile": func(tx *sqldb.Tx) error {
-				return late.Directory.SetProfile(tx, key, w.Tenant.ID, who, 2, map[string]any{"given_name": "Ana"}, "system")
+				return late.Directory.SetProfile(tx, w.keys(t), key, w.Tenant.ID, who, 2, map[string]any{"given_name": "Ana"}, "system")
 			},
 			"AddIdentifier": func(tx *sqldb.Tx) error {
 				_, err := late.Directory.AddIdentifier(tx, keys, key, w.Tenant.ID, who, verified(t, "x@example.com"), "system")

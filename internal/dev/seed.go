@@ -88,6 +88,7 @@ func seedTenant(ctx context.Context, s *server.Server, o Options) (*tenant.Tenan
 	theme := json.RawMessage(`"olive-and-thyme"`)
 	settings := tenant.Defaults()
 	settings.Mail = tenant.Mail{FromName: "Olive & Thyme", FromAddress: "hello@olive-thyme.example"}
+	settings.Search = tenant.Search{Identifiers: []string{"email", "phone"}, Attributes: []string{"given_name", "family_name"}}
 	settings.Phone.Enabled = true
 	settings.Phone.NumberPerHour, settings.Phone.NetworkPerHour = 20, 1000 // everybody is the same network here
 	return s.Tenants.Create(ctx, tenant.New{

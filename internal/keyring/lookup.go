@@ -3,6 +3,7 @@ package keyring
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/id"
@@ -40,6 +41,23 @@ func (t *Tenant) Lookup(kind, value string) [][]byte {
 		hashes[0], hashes[1] = hashes[1], hashes[0] // announced only
 	}
 	return hashes
+}
+
+// LookupEach is Lookup of several values of a kind at one moment: the hashes of
+// all of them under one key, then, while a rotation runs, under the other.
+func (t *Tenant) LookupEach(kind string, values []string) [][][]byte {
+	keys := slices.Clone(t.state.Load().lookups)
+	slices.Reverse(keys) // newest first
+	if len(keys) > 1 && keys[0].activeAt > t.ring.clock.Now().UnixMicro() {
+		keys[0], keys[1] = keys[1], keys[0] // announced only
+	}
+	all := make([][][]byte, len(keys))
+	for i, key := range keys {
+		for _, value := range values {
+			all[i] = append(all[i], key.hash(kind, value))
+		}
+	}
+	return all
 }
 
 func (l *lookupKey) hash(kind, value string) []byte {

@@ -521,7 +521,17 @@ func TestLookupRotation(t *testing.T) {
 		ctx := t.Context()
 		first, second := in.node(t), in.otherNode(t)
 		must(t, first.CreateTenant(ctx, tenantA))
-		lookup := func(r *Ring) [][]byte { return tenantOf(t, r, tenantA).Lookup("email", "ana@example.com") }
+		lookup := func(r *Ring) [][]byte {
+			t.Helper()
+			found := tenantOf(t, r, tenantA).Lookup("email", "ana@example.com")
+			each := tenantOf(t, r, tenantA).LookupEach("email", []string{"ben@example.com", "ana@example.com"})
+			for i, hash := range found { // in the same order, key by key
+				if len(each) != len(found) || len(each[i]) != 2 || !bytes.Equal(each[i][1], hash) || bytes.Equal(each[i][0], hash) {
+					t.Errorf("of several values: %x, of one: %x", each, found)
+				}
+			}
+			return found
+		}
 		old := lookup(first)[0]
 		lookup(second)
 

@@ -75,10 +75,14 @@ func (p *Pages) keepLanguage(v *visit, lang string) error {
 		if err != nil {
 			return err
 		}
+		keys, err := p.Ring.Tenant(v.ctx(), v.t.ID)
+		if err != nil {
+			return err
+		}
 		profile := maps.Clone(v.who.Profile)
 		profile["locale"] = lang
 		err = p.DB.Write(v.ctx(), func(tx *sqldb.Tx) error {
-			return p.Directory.SetProfile(tx, key, v.t.ID, v.who.ID, v.who.Revision, profile, string(v.who.ID))
+			return p.Directory.SetProfile(tx, keys, key, v.t.ID, v.who.ID, v.who.Revision, profile, string(v.who.ID))
 		})
 		if !errors.Is(err, customer.ErrChanged) {
 			return err

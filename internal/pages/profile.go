@@ -131,12 +131,16 @@ func (p *Pages) changeProfile(v *visit, form url.Values) (next, error) {
 	if same(fields, v.who.Profile, profile) {
 		return next{done: accountState{Done: "profile_saved"}}, nil
 	}
+	keys, err := p.Ring.Tenant(v.ctx(), v.t.ID)
+	if err != nil {
+		return next{}, err
+	}
 	key, err := p.Directory.Key(v.ctx(), v.t.ID, v.who.ID)
 	if err != nil {
 		return next{}, err
 	}
 	err = p.DB.Write(v.ctx(), func(tx *sqldb.Tx) error {
-		return p.Directory.SetProfile(tx, key, v.t.ID, v.who.ID, v.who.Revision, profile, string(v.who.ID))
+		return p.Directory.SetProfile(tx, keys, key, v.t.ID, v.who.ID, v.who.Revision, profile, string(v.who.ID))
 	})
 	if errors.Is(err, customer.ErrChanged) { // between reading and writing
 		if v.who, err = p.Directory.Get(v.ctx(), v.t.ID, v.who.ID); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/operator"
 	"github.com/cardea-id/cardea/internal/server/servertest"
+	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 // TestClientOfOthers gets a token and uses the API with a client that others
@@ -60,7 +61,7 @@ func TestCommandsOfTheAdminAPIGuide(t *testing.T) {
 		t.Fatalf("the test looks at the wrong place: %s", &script)
 	}
 	i := servertest.New(t, "sqlite")
-	system, shop := i.System(), i.Tenant("shop", nil)
+	system, shop := i.System(), i.Tenant("shop", func(s *tenant.Settings) { s.Search.Identifiers = []string{"email"} })
 	i.Customer(shop, "ana@example.com", "")
 	made := i.Application(shop, func(s *application.Settings) { s.Name = "Before" })
 	robot := i.Robot(system, operator.Holding{Tenants: []id.Tenant{shop.ID}, Scopes: append(operator.Scopes()[:0:0], "tenants:read", "customers:read", "customers:write", "applications:read", "applications:write")})
@@ -70,7 +71,7 @@ func TestCommandsOfTheAdminAPIGuide(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for _, part := range []string{`"slug":"shop"`, `ana@example.com`, `"client_secret":`, `"https://shop.example.com/"`, `{"nickname":"Ana"}`} {
+	for _, part := range []string{`"slug":"shop"`, `ana@example.com`, `"client_secret":`, `"https://shop.example.com/"`, `"in":"email","value":"ana@example.com"`, `{"nickname":"Ana"}`} {
 		if !strings.Contains(string(out), part) {
 			t.Errorf("nothing was answered with %s: %s", part, out)
 		}

@@ -42,8 +42,12 @@ func TestConsentNamesWhatIsNotKnownYet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		keys, err := i.Ring.Tenant(t.Context(), h.tenant.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
 		h.write(func(tx *sqldb.Tx) error {
-			return i.Directory.SetProfile(tx, key, h.tenant.ID, h.ana, who.Revision, map[string]any{"address": map[string]any{"locality": "Lemnos"}}, "test")
+			return i.Directory.SetProfile(tx, keys, key, h.tenant.ID, h.ana, who.Revision, map[string]any{"address": map[string]any{"locality": "Lemnos"}}, "test")
 		})
 		if _, claims := h.recipes.UserInfo(i, tokens.Access); claims["address"] == nil {
 			t.Errorf("what was asked for is not given once it is known: %v", claims)

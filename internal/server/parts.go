@@ -239,7 +239,10 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	}
 	s.Tenants = tenant.NewStore(tenant.Options{DB: s.DB, Watch: s.Watch, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random,
 		CheckBrand:       func(t *tenant.Tenant) error { return checkBrand(views, s.Words, t) },
-		LifecycleChanged: func(tx *sqldb.Tx, t id.Tenant) error { return s.Directory.SetDates(tx, t) }})
+		LifecycleChanged: func(tx *sqldb.Tx, t id.Tenant) error { return s.Directory.SetDates(tx, t) },
+		SearchChanged: func(tx *sqldb.Tx, t id.Tenant, fields []string, fresh bool) error {
+			return s.Directory.SetSearched(tx, t, fields, fresh)
+		}})
 	s.SigningKeys = signingkey.New(signingkey.Options{DB: s.DB, Ring: s.Ring, Watch: s.Watch, Log: s.Log, Clock: env.Clock, Random: env.Random})
 	s.Applications = application.NewStore(application.Options{DB: s.DB, Watch: s.Watch, Log: s.Log, Clock: env.Clock, Random: env.Random,
 		Development: env.Development,

@@ -42,6 +42,7 @@ func (s *Server) tasks() []task {
 		{"advance signing keys", s.every(30*time.Second, s.SigningKeys.Advance)},
 		{"rewrap keys", s.every(time.Minute, s.rewrap)},
 		{"replace look-up keys", s.every(5*time.Second, s.Directory.AdvanceLookups)},
+		{"have customers found by beginnings", s.every(5*time.Second, s.Directory.AdvanceSearch)},
 		{"follow the rules of the life of accounts", s.every(15*time.Second, s.Directory.Advance)},
 		{"finish erasures", s.every(time.Minute, s.erasureFinisher())},
 		{"delete what has expired", s.every(sweepEvery, s.sweep)},

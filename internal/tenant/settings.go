@@ -44,6 +44,7 @@ type Settings struct {
 	Claims      []claim.Mapping      `json:"claims"` // of the tenant's own, for all applications; an application's of the same name go before
 
 	Organizations Organizations `json:"organizations"`
+	Search        Search        `json:"search"`
 }
 
 // Lifecycle says what becomes of accounts by themselves, and when. 0 is never,
@@ -269,6 +270,7 @@ func Defaults() Settings {
 		Organizations: Organizations{
 			Roles: []string{"owner", "admin", "member"}, InvitationLifetime: Duration(7 * 24 * time.Hour), NameInviter: true, SignUpByInvitation: true,
 		},
+		Search: Search{Identifiers: []string{}, Attributes: []string{}},
 	}
 }
 
@@ -291,6 +293,7 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	// A decoder writes into the lists that it finds: base's stay base's.
 	parsed.SignUp.Collect, parsed.Profile, parsed.Identifiers, parsed.Terms.Documents, parsed.Languages, parsed.Phone.Countries = nil, nil, nil, nil, nil, nil
 	parsed.Organizations.Roles, parsed.Claims = nil, nil
+	parsed.Search = Search{}
 	decoder := json.NewDecoder(bytes.NewReader(asJSON))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&parsed); err != nil {
@@ -304,6 +307,8 @@ func ParseSettings(base Settings, text []byte) (Settings, error) {
 	keep(&parsed.Claims, base.Claims)
 	keep(&parsed.Organizations.Roles, base.Organizations.Roles)
 	keep(&parsed.Phone.Countries, base.Phone.Countries)
+	keep(&parsed.Search.Identifiers, base.Search.Identifiers)
+	keep(&parsed.Search.Attributes, base.Search.Attributes)
 	return parsed, nil
 }
 
@@ -415,6 +420,7 @@ func (s Settings) Check() error {
 		}
 	}
 	faults = append(faults, s.Organizations.check()...)
+	faults = append(faults, s.Search.check(s.Identifiers, schema)...)
 	if strings.ContainsAny(s.Mail.FromAddress+s.Mail.FromName, "\r\n") || (s.Mail.FromAddress != "" && strings.Count(s.Mail.FromAddress, "@") != 1) {
 		fault("mail: the sender %q <%s> is not one name and one address", s.Mail.FromName, s.Mail.FromAddress)
 	}

@@ -94,6 +94,10 @@ type Options struct {
 	// LifecycleChanged joins the transaction that changes Settings.Lifecycle; nil
 	// does nothing.
 	LifecycleChanged func(tx *sqldb.Tx, tenant id.Tenant) error
+	// SearchChanged joins the transaction that changes Settings.Search, with what
+	// is searched from now on, or the one that makes a tenant, which is fresh; nil
+	// does nothing.
+	SearchChanged func(tx *sqldb.Tx, tenant id.Tenant, fields []string, fresh bool) error
 }
 
 // Store reads and changes tenants.
@@ -183,6 +187,11 @@ func (s *Store) Create(ctx context.Context, n New) (*Tenant, error) {
 			return ErrTaken
 		}
 		storeKeys(tx)
+		if fields := n.Settings.Search.Fields(); s.SearchChanged != nil && len(fields) > 0 {
+			if err := s.SearchChanged(tx, n.ID, fields, true); err != nil {
+				return err
+			}
+		}
 		tx.Queue(`INSERT INTO brand (tenant, brand, name, theme, revision, created_at) VALUES ($1, $2, $3, $4, 1, $5)`,
 			n.ID, brand, n.Brand, string(n.Theme), tx.Now())
 		if err := s.Log.Append(tx, event.Event{Tenant: n.ID, Type: "tenant.created", Actor: actor(n.Actor),
@@ -228,23 +237,28 @@ func (s *Store) Apply(ctx context.Context, tenant id.Tenant, revision int64, set
 		if changed == 0 {
 			return ErrChanged
 		}
-		if err := s.lifecycleChanged(tx, tenant, was, settings.Lifecycle); err != nil {
+		if err := s.rulesChanged(tx, tenant, was, settings); err != nil {
 			return err
 		}
 		return s.Log.Append(tx, event.Event{Tenant: tenant, Type: "tenant.settings.applied", Actor: actor(by)})
 	})
 }
 
-// lifecycleChanged tells whoever keeps dates by the former settings.
-func (s *Store) lifecycleChanged(tx *sqldb.Tx, tenant id.Tenant, was string, now Lifecycle) error {
+// rulesChanged tells whoever keeps what follows from the former settings.
+func (s *Store) rulesChanged(tx *sqldb.Tx, tenant id.Tenant, was string, now Settings) error {
 	old := Defaults()
 	if err := json.Unmarshal([]byte(was), &old); err != nil {
 		return fmt.Errorf("the stored settings are not understood: %w", err)
 	}
-	if s.LifecycleChanged == nil || old.Lifecycle == now {
-		return nil
+	if s.LifecycleChanged != nil && old.Lifecycle != now.Lifecycle {
+		if err := s.LifecycleChanged(tx, tenant); err != nil {
+			return err
+		}
 	}
-	return s.LifecycleChanged(tx, tenant)
+	if s.SearchChanged != nil && !old.Search.equal(now.Search) {
+		return s.SearchChanged(tx, tenant, now.Search.Fields(), false)
+	}
+	return nil
 }
 
 // SetSuspended closes or opens a tenant: nobody signs in to a suspended one

@@ -207,7 +207,7 @@ func (r *report) measure(ctx context.Context, engine string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(folder) }() // the system clears it too
-	w, fresh, err := newWorld(ctx, r.binary, folder, engine)
+	w, fresh, err := newWorld(ctx, r.binary, folder, engine, false)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ type customer struct {
 const tenantSlug = "bench"
 
 // newWorld makes an installation, started and empty.
-func newWorld(ctx context.Context, binary, folder, engine string) (_ *world, fresh time.Duration, err error) {
+func newWorld(ctx context.Context, binary, folder, engine string, operators bool) (_ *world, fresh time.Duration, err error) {
 	w := &world{engine: engine, stop: func() error { return nil }}
 	defer func() {
 		if err != nil {
@@ -50,7 +50,7 @@ func newWorld(ctx context.Context, binary, folder, engine string) (_ *world, fre
 	if w.mail, err = client.NewMailbox(); err != nil {
 		return nil, 0, err
 	}
-	options := program.Options{Binary: binary, Folder: folder, MailPort: w.mail.Port(), Begin: startOn(serverProcessor), Env: []string{"GOMAXPROCS=1"}}
+	options := program.Options{Binary: binary, Folder: folder, MailPort: w.mail.Port(), Operators: operators, Begin: startOn(serverProcessor), Env: []string{"GOMAXPROCS=1"}}
 	if engine == postgres {
 		if options.Database, options.KeyStore, err = w.startPostgres(ctx); err != nil {
 			return nil, 0, err
@@ -117,10 +117,10 @@ func (w *world) close() error {
 	return errors.Join(append(errs, w.stop())...)
 }
 
-// register makes the tenant and its applications.
-func (w *world) register(ctx context.Context) error {
-	// Codes are collected before they are redeemed, hence their long life.
-	err := w.program.CreateTenant(ctx, tenantSlug, map[string]any{"tokens": map[string]any{"code": "10m"}})
+// register makes the tenant, with settings on top of the defaults, and its
+// applications.
+func (w *world) register(ctx context.Context, settings map[string]any) error {
+	err := w.program.CreateTenant(ctx, tenantSlug, settings)
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,8 @@ func (w *world) register(ctx context.Context) error {
 // furnish makes the tenant, the applications and the customers, who sign up by
 // the hosted pages.
 func (w *world) furnish(ctx context.Context) error {
-	if err := w.register(ctx); err != nil {
+	// Codes are collected before they are redeemed, hence their long life.
+	if err := w.register(ctx, map[string]any{"tokens": map[string]any{"code": "10m"}}); err != nil {
 		return err
 	}
 	var group sync.WaitGroup

@@ -250,7 +250,7 @@ func (r *report) writeScale(say func(string, ...any)) {
 		return
 	}
 	say("## With many customers\n")
-	say("Two installations are filled as the program fills them (customers with keys, addresses, profiles, passwords and their events). Customers from all over")
+	say("Two installations are filled as the program fills them (customers with keys, addresses, profiles, passwords and their events, found by the beginnings of addresses and names). Customers from all over")
 	say("each sign in to both by turns, one after the other, so that whatever else the machine does concerns both alike. Pages and lists are asked of the")
 	say("larger one over %d connections, each asking again when it is answered.\n", operators)
 	for _, s := range r.scales {

@@ -53,12 +53,12 @@ func (r *report) measureScale(ctx context.Context, engine string) (err error) {
 			return err
 		}
 		defer func() { _ = os.RemoveAll(folder) }() // the system clears it too
-		w, _, err := newWorld(ctx, r.binary, folder, engine)
+		w, _, err := newWorld(ctx, r.binary, folder, engine, true)
 		if err != nil {
 			return err
 		}
 		worlds = append(worlds, w)
-		if err := w.register(ctx); err != nil {
+		if err := w.register(ctx, map[string]any{"search": searched}); err != nil {
 			return err
 		}
 		if err := w.program.Stop(); err != nil {
@@ -162,6 +162,9 @@ func (r *report) measureLookups(ctx context.Context, s *scale, w *world) error {
 	portal, err := w.portal(ctx, s.many)
 	if err == nil {
 		err = take("account portal, first page", portal)
+	}
+	if err == nil {
+		err = w.measureOperator(ctx, s.many, take)
 	}
 	return errors.Join(err, l.close())
 }

@@ -161,6 +161,7 @@ func begin(t *testing.T, store func(*testing.T, string) storage) *harness {
 	err = h.program.CreateTenant(ctx, h.tenant, map[string]any{
 		"password": map[string]any{"memory_kib": 7168, "time": 5},
 		"sign_up":  map[string]any{"collect": profileNames},
+		"search":   map[string]any{"identifiers": []string{"email"}, "attributes": []string{"given_name", "family_name"}},
 		"limits":   map[string]any{"password_per_hour": 100, "code_per_hour": 100, "send_per_hour": 100},
 	})
 	if err != nil {

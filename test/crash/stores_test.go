@@ -151,6 +151,12 @@ var nothing = map[string]string{
 		(SELECT 1 FROM identifier_holder h WHERE h.tenant = i.tenant AND h.kind = i.kind AND h.lookup = i.lookup AND h.customer = i.customer)`,
 	"an address that finds nobody's identifier": `SELECT h.identifier FROM identifier_holder h WHERE NOT EXISTS
 		(SELECT 1 FROM customer_identifier i WHERE i.tenant = h.tenant AND i.customer = h.customer AND i.identifier = h.identifier AND i.verified)`,
+	"a verified address that is not found by its beginning": `SELECT i.identifier FROM customer_identifier i WHERE i.verified AND i.kind = 'email' AND NOT EXISTS
+		(SELECT 1 FROM customer_prefix p WHERE p.tenant = i.tenant AND p.customer = i.customer AND p.source = i.identifier)`,
+	"a beginning of an address that is not there": `SELECT p.source FROM customer_prefix p WHERE p.source <> 'profile' AND NOT EXISTS
+		(SELECT 1 FROM customer_identifier i WHERE i.tenant = p.tenant AND i.customer = p.customer AND i.identifier = p.source AND i.verified)`,
+	"a beginning of nobody": `SELECT p.customer FROM customer_prefix p WHERE NOT EXISTS
+		(SELECT 1 FROM customer c WHERE c.tenant = p.tenant AND c.customer = p.customer AND c.status <> 'erased')`,
 	"a customer whose making is no event": `SELECT c.customer FROM customer c WHERE NOT EXISTS
 		(SELECT 1 FROM event e WHERE e.tenant = c.tenant AND e.customer = c.customer AND e.type = 'customer.created')`,
 	"an event of a version that its customer has not reached": `SELECT e.id FROM event e JOIN customer c ON c.tenant = e.tenant AND c.customer = e.customer

@@ -27,6 +27,8 @@ type Options struct {
 	KeyStore string // URL; "" for SQLite in the folder
 	RootKey  string // file; "" has one made in the folder
 	MailPort int    // where mail is taken on loopback
+	// Operators has the tenant of the operators made, at System.
+	Operators bool
 	// Settings go before the ones that an installation gets otherwise.
 	Settings map[string]any
 	Env      []string
@@ -70,12 +72,16 @@ func New(ctx context.Context, o Options) (*Program, error) {
 		"listen": strings.TrimPrefix(p.Origin, "http://"), "base_url": p.Origin, "data_dir": o.Folder, "drain_delay": "0s",
 		"root_key": map[string]any{"file": p.RootKey}, "log": map[string]any{"level": "warn", "format": "text"},
 		// All load comes from one address: the limits count and refuse nobody.
-		"rate_limit": map[string]any{"forms_per_second": 100_000, "forms_burst": 1_000_000, "failures_per_second": 100_000, "failures_burst": 1_000_000},
-		"smtp":       map[string]any{"host": "127.0.0.1", "port": o.MailPort, "tls": "none", "from": "Cardea <no-reply@example.com>"},
+		"rate_limit": map[string]any{"forms_per_second": 100_000, "forms_burst": 1_000_000, "failures_per_second": 100_000, "failures_burst": 1_000_000,
+			"admin_per_second": 100_000, "admin_burst": 1_000_000},
+		"smtp": map[string]any{"host": "127.0.0.1", "port": o.MailPort, "tls": "none", "from": "Cardea <no-reply@example.com>"},
 	}
 	if o.Database != "" {
 		settings["database"] = map[string]any{"url": o.Database}
 		settings["key_store"] = map[string]any{"url": o.KeyStore}
+	}
+	if o.Operators {
+		settings["system_url"] = p.System()
 	}
 	maps.Copy(settings, o.Settings)
 	text, err := json.Marshal(settings) // JSON is YAML
@@ -96,6 +102,10 @@ func freePort() (int, error) {
 
 // Configuration is the installation's file.
 func (p *Program) Configuration() string { return p.config }
+
+// System is the origin of the operators' tenant: another name of loopback, so
+// that it is a host of its own.
+func (p *Program) System() string { return strings.Replace(p.Origin, "127.0.0.1", "localhost", 1) }
 
 // PID is the running process's.
 func (p *Program) PID() int { return p.process.Process.Pid }

@@ -325,7 +325,7 @@ func (f Finish) keep(tx *sqldb.Tx, run *journey.Run, key *keyring.Customer, who 
 		for name, value := range s.Profile {
 			profile[name] = value
 		}
-		if err := f.Directory.SetProfile(tx, key, run.Tenant.ID, who, before.Revision, profile, string(who)); err != nil {
+		if err := f.Directory.SetProfile(tx, run.Keys, key, run.Tenant.ID, who, before.Revision, profile, string(who)); err != nil {
 			return err
 		}
 	}
