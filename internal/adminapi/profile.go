@@ -151,7 +151,7 @@ func (a *api) setProfileOnce(ctx context.Context, t *tenant.Tenant, c id.Custome
 	}
 	keys, err := a.Ring.Tenant(ctx, t.ID)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	key, err := a.Directory.Key(ctx, t.ID, c)
 	if err != nil {
