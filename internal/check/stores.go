@@ -129,6 +129,15 @@ func (c *checker) store(ctx context.Context, name string, db *sqldb.DB, sets []s
 	if db.Engine() == sqldb.Postgres {
 		c.judgePostgres(name, facts)
 	}
+	tables, err := db.Tables(ctx)
+	if err != nil {
+		c.found("database-unreachable", "the %s: %v", name, err)
+		return false
+	}
+	if !slices.ContainsFunc(tables, func(t sqldb.Table) bool { return t.Name == "schema_migration" }) {
+		c.found("never-started", "the %s", name)
+		return false
+	}
 	names, _, err := db.Pending(ctx, sets...)
 	later := false
 	if err == nil && len(names) == 0 { // tables of development are no later release's
@@ -162,6 +171,13 @@ func (c *checker) judgeClock(name string, before, there, after time.Time) {
 
 // judgePostgres tells what of a server's set-up is weak.
 func (c *checker) judgePostgres(name string, f sqldb.Facts) {
+	switch {
+	case !f.Remote || f.TLS == sqldb.TLSVerified:
+	case f.TLS == sqldb.TLSNone:
+		c.found("postgres-clear", "the connection to the %s", name)
+	default:
+		c.found("postgres-unproved", "the connection to the %s", name)
+	}
 	if f.Number < oldPostgres {
 		c.found("postgres-old", "the %s is on PostgreSQL %s", name, f.Version)
 	}
