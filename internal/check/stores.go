@@ -134,7 +134,7 @@ func (c *checker) store(ctx context.Context, name string, db *sqldb.DB, sets []s
 		c.found("database-unreachable", "the %s: %v", name, err)
 		return false
 	}
-	if !slices.ContainsFunc(tables, func(t sqldb.Table) bool { return t.Name == "schema_migration" }) {
+	if !slices.ContainsFunc(tables, func(t sqldb.Table) bool { return t.Name != "schema_migration" }) {
 		c.found("never-started", "the %s", name)
 		return false
 	}
