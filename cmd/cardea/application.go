@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -68,7 +69,14 @@ func (c *createApplicationCommand) Run(ctx context.Context, p *program) error {
 	if !c.Env {
 		return made.print(p, c.output)
 	}
-	application, err := environment(ctx, cl, c.Tenant, made, c.Kind, c.RedirectURI, c.PostLogoutURI, c.Scope)
+	scopes := c.Scope
+	if c.Organization != "" && !slices.Contains(scopes, "organization") {
+		if len(scopes) == 0 {
+			scopes = slices.Clone(usualScopes)
+		}
+		scopes = append(slices.Clone(scopes), "organization")
+	}
+	application, err := environment(ctx, cl, c.Tenant, made, c.Kind, c.RedirectURI, c.PostLogoutURI, scopes)
 	if err != nil {
 		return err
 	}

@@ -277,7 +277,7 @@ func TestCommands(t *testing.T) {
 				m.here("customer", "show", "ana@example.com", "--tenant", "shop")
 				m.fails(exitUsage, "--lookup", m.at("keys", "rotate", "--tenant", "shop", "--lookup", "--envelope")...)
 				m.fails(exitUsage, "--alg", m.at("keys", "rotate", "--tenant", "shop")...)
-				if got := m.here("customer", "erase", "ana@example.com", "--tenant", "shop"); got != ana.ID+" is erased.\n" {
+				if got := m.here("customer", "erase", "--yes", "ana@example.com", "--tenant", "shop"); got != ana.ID+" is erased.\n" {
 					t.Error(got)
 				}
 				m.fails(exitFailed, "was erased", m.at("customer", "show", ana.ID, "--tenant", "shop")...)
@@ -305,7 +305,7 @@ func TestBackupAndRestore(t *testing.T) {
 		}
 		m.fails(exitFailed, "is there already", m.at("backup", "--out", folder)...)
 		m.fails(exitFailed, filepath.Join(m.folder, "none")+" is not there. Make ", m.at("backup", "--out", filepath.Join(m.folder, "none", "monday"))...)
-		m.here("customer", "erase", goes.ID, "--tenant", "shop")
+		m.here("customer", "erase", "--yes", goes.ID, "--tenant", "shop")
 		m.fails(exitFailed, "stop", m.at("restore", "--from", folder, "--force")...)
 		if engine == sqldb.SQLite {
 			m.fails(exitFailed, "stop the server first", m.at("migrate")...)

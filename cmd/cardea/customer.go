@@ -277,8 +277,12 @@ func (o output) act(ctx context.Context, p *program, c ofCustomer, act string, b
 type eraseCommand struct {
 	ofCustomer
 	output
+	Yes bool `help:"Erase the customer and all that is known of him. This cannot be undone."`
 }
 
 func (c *eraseCommand) Run(ctx context.Context, p *program) error {
+	if !c.Yes {
+		return usage("erasing %s destroys all that is known of the customer and cannot be undone; say --yes to do it", c.Customer)
+	}
 	return c.act(ctx, p, c.ofCustomer, "erase", nil)
 }

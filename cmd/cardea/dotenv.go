@@ -47,12 +47,15 @@ func environment(ctx context.Context, cl *client, tenant string, made secretView
 	return r, nil
 }
 
+// usualScopes are what an application asks for that has named none.
+var usualScopes = []string{"openid", "profile", "email", "offline_access"}
+
 // dotenv writes the environment that an application is started with, in the
 // form that shells, Node, Docker Compose and the usual libraries read alike.
 func (r registered) dotenv() string {
 	scopes := r.Scopes
 	if len(scopes) == 0 && r.Kind != kindMachine {
-		scopes = []string{"openid", "profile", "email", "offline_access"}
+		scopes = usualScopes
 	}
 	var b strings.Builder
 	for _, line := range [][2]string{

@@ -27,7 +27,7 @@ func TestTheLedgerReplacesTheOneBefore(t *testing.T) {
 	var erased []string
 	for _, address := range []string{"ana@example.com", "ben@example.com"} {
 		made := parse[customerView](t, m.here("customer", "create", "--tenant", "shop", "--email", address, "--verified", "--json"))
-		m.here("customer", "erase", "--tenant", "shop", made.ID)
+		m.here("customer", "erase", "--yes", "--tenant", "shop", made.ID)
 		erased = append(erased, made.ID)
 		m.here("keys", "ledger", "--out", ledger)
 		for _, who := range erased {

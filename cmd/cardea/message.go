@@ -38,7 +38,7 @@ func (c *listMessagesCommand) Run(ctx context.Context, p *program) error {
 		for _, m := range found {
 			lines = append(lines, []string{when(m.At), m.Template, m.Customer, m.Reason, fmt.Sprint(m.Attempts)})
 		}
-		return p.table("All messages were delivered.", []string{"GIVEN UP", "MESSAGE", "CUSTOMER", "REASON", "ATTEMPTS"}, lines)
+		return p.table("No message was given up. Those that still wait are told by 'cardea check' and the metric cardea_outbox_waiting.", []string{"GIVEN UP", "MESSAGE", "CUSTOMER", "REASON", "ATTEMPTS"}, lines)
 	})
 }
 

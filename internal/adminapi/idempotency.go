@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/id"
@@ -27,7 +28,7 @@ type remembered struct {
 
 // once has a request that names itself done once. It returns nil where the
 // request does not, and what to do with the answer where it goes on.
-func (a *api) once(r *http.Request, c *call, body []byte) (finish func(*kept), replay *kept, err error) {
+func (a *api) once(r *http.Request, c *call, o operation, body []byte) (finish func(*kept), replay *kept, err error) {
 	names := r.Header.Values(idempotencyHeader)
 	if len(names) == 0 || r.Method != post {
 		return nil, nil, nil
@@ -40,6 +41,9 @@ func (a *api) once(r *http.Request, c *call, body []byte) (finish func(*kept), r
 	}
 	request := idempotency.Request{Tenant: id.SystemTenant, Sender: c.subject, Key: names[0],
 		Content: fmt.Appendf(nil, "%s %s?%s\n%s", r.Method, r.URL.Path, r.URL.RawQuery, body)}
+	if strings.HasSuffix(o.scope, ":read") { // it changes nothing: doing it again is as good as remembering it
+		return nil, nil, nil
+	}
 	outcome, answer, err := a.Once.Claim(r.Context(), request)
 	if err != nil {
 		return nil, nil, err

@@ -85,6 +85,13 @@ func (a *api) verifyIdentifier(ctx context.Context, in *identifierPath) (*answer
 	if err != nil {
 		return nil, err
 	}
+	state, err := a.Directory.State(ctx, t.ID, c)
+	if err != nil {
+		return nil, err
+	}
+	if state.Status == customer.Invited {
+		return nil, problem.Conflict("The customer is invited, and proves the address by opening the account. Nothing was changed. Invite again if the invitation was lost.")
+	}
 	keys, err := a.Ring.Tenant(ctx, t.ID)
 	if err != nil {
 		return nil, err

@@ -6,10 +6,12 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cardea-id/cardea/internal/budget"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/event"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/identifier"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/problem"
 )
 
@@ -19,7 +21,7 @@ func (a *api) lifecycleOperations() {
 		summary: "Invite a customer",
 		description: "Sends an invitation to an address. The account is active once the customer has proved the address by the link; until then it " +
 			"finds nobody, and it is erased when the invitation runs out. Whoever is invited already is sent another one.",
-		errors: []int{404, 409},
+		errors: []int{404, 409, 429},
 	}, a.inviteCustomer)
 	declare(a, operation{
 		id: "showCustomerStatus", method: get, path: ofCustomer + "/status", noun: customers, scope: "customers:read",
@@ -46,6 +48,19 @@ func (a *api) inviteCustomer(ctx context.Context, in *struct {
 	}
 	if faults := profileFaults(t, in.Body.Profile); len(faults) > 0 {
 		return nil, problem.InvalidInput(faults...)
+	}
+	// An address is written to no more often than by other invitations.
+	keys, err := a.Ring.Tenant(ctx, t.ID)
+	if err != nil {
+		return nil, err
+	}
+	verdict, err := a.Budgets.Take(ctx, t.ID, organization.BudgetKind, budget.Stranger(keys.Lookup(string(address.Kind), address.Key)[0]),
+		budget.Limit{Window: time.Hour, PerWindow: t.Settings.Limits.SendPerHour})
+	if err != nil {
+		return nil, err
+	}
+	if !verdict.Allowed {
+		return nil, &organization.LimitedError{Until: verdict.Until}
 	}
 	who, _, err := a.Directory.Invite(ctx, customer.NewCustomer{Tenant: t.ID, Profile: in.Body.Profile, Actor: actor(ctx),
 		Identifiers: []customer.NewIdentifier{{Normalised: address}}})

@@ -119,7 +119,7 @@ func (a *api) pipeline(w http.ResponseWriter, r *http.Request, o operation, regi
 		handle(humago.NewContext(registered, r, w))
 		return c.err
 	}
-	finish, replay, err := a.once(r, c, text)
+	finish, replay, err := a.once(r, c, o, text)
 	if err != nil {
 		return err
 	}

@@ -142,6 +142,9 @@ func (s *Settings) complete(development bool) error {
 	if !slices.Contains([]string{AuthNone, AuthBasic, AuthPost}, s.AuthMethod) {
 		fault("token_endpoint_auth_method is %q; it is none, client_secret_basic or client_secret_post", s.AuthMethod)
 	}
+	if s.AuthMethod != AuthNone && (s.Kind == SPA || s.Kind == Native) {
+		fault("token_endpoint_auth_method is %q; whoever has the application, a browser or a device, could read its secret: it is none", s.AuthMethod)
+	}
 	if s.AuthMethod == AuthNone && s.Kind == Machine {
 		fault("a machine needs a secret: token_endpoint_auth_method cannot be none")
 	}

@@ -87,9 +87,11 @@ func (c *Challenges) ReadLink(ctx context.Context, keys *keyring.Tenant, tenant 
 	return l, good, nil
 }
 
-// SpendLink uses up a link that ReadLink returned, and with it all others of its
-// purpose that the customer has, as part of tx. False means that it was spent
-// or has expired, and the transaction must be given up.
+// SpendLink uses up a link that ReadLink returned, and with it all of its purpose
+// that the customer was sent at the same time or later, as part of tx. Earlier ones
+// stay good: whoever got into the account cannot, by what he was sent since, take
+// from its owner what the owner was sent before. False means that it was spent or
+// has expired, and the transaction must be given up.
 func (c *Challenges) SpendLink(tx *sqldb.Tx, l Link) (bool, error) {
 	spent, err := tx.Exec(`UPDATE challenge_link SET spent_at = $5
 		WHERE tenant = $1 AND customer = $2 AND link = $3 AND secret_hash = $4 AND spent_at = 0 AND expires_at > $5`,
@@ -98,8 +100,8 @@ func (c *Challenges) SpendLink(tx *sqldb.Tx, l Link) (bool, error) {
 		return false, fmt.Errorf("spend the link: %w", err)
 	}
 	if spent == 1 {
-		tx.Queue(`UPDATE challenge_link SET spent_at = $4 WHERE tenant = $1 AND customer = $2 AND purpose = $3 AND spent_at = 0`,
-			l.Tenant, l.Customer, l.Purpose, tx.Now())
+		tx.Queue(`UPDATE challenge_link SET spent_at = $4 WHERE tenant = $1 AND customer = $2 AND purpose = $3 AND spent_at = 0 AND expires_at >= $5`,
+			l.Tenant, l.Customer, l.Purpose, tx.Now(), l.Expires)
 	}
 	return spent == 1, nil
 }

@@ -214,6 +214,13 @@ func TestEachWeaknessIsFound(t *testing.T) {
 		{"tenant-settings", "weak", func(w world) {
 			w.Tenant("weak", func(s *tenant.Settings) { s.Password.MinLength = 8 })
 		}, false},
+		{"phone-without-sms", "texts", func(w world) {
+			w.Tenant("texts", func(s *tenant.Settings) { s.Phone.Enabled = true })
+		}, false},
+		{"system-url-changed", "https://elsewhere.example", func(w world) {
+			w.System()
+			w.Options.Config.SystemURL = "https://elsewhere.example"
+		}, false},
 		{"events-behind", "the oldest for 1h", func(w world) {
 			sql(w, `INSERT INTO event_pending VALUES (99, 'ten_x', '', 1, 1, '`+old+`')`) // of a lane that nobody leads
 		}, false},

@@ -180,6 +180,12 @@ func (c *checker) tenants(ctx context.Context, db *sqldb.DB) error {
 					c.found("tenant-settings", "%s: %s", t.Slug, strings.Join(warnings, "; "))
 				}
 			}
+			if t.Settings.Phone.Enabled && c.Config.SMS.Preset == "" && !c.Development {
+				c.found("phone-without-sms", "%s: phone.enabled is true, and sms.preset is not set", t.Slug)
+			}
+			if t.ID == id.SystemTenant && c.Config.SystemURL != "" && t.Issuer != c.Config.SystemURL {
+				c.found("system-url-changed", "system_url is %s, and the operators are at %s", c.Config.SystemURL, t.Issuer)
+			}
 			if strings.HasPrefix(t.Issuer, "http:") && !c.Development {
 				c.found("issuer-http", "the issuer of %s is %s", t.Slug, t.Issuer)
 			}

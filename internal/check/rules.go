@@ -43,6 +43,8 @@ var Rules = []Rule{
 	{"signing-key-stuck", Fault, "A new signing key waits to be used for longer than it should: no server moves it on.", "See that a server runs, and what its log says."},
 	{"signing-key-old", Advice, "A signing key has been used for more than a year.", "cardea keys rotate --tenant T --alg ALG; applications notice nothing."},
 	{"epoch-ahead", Weakness, "The epoch, which a restore raises to its time, lies in the future: the clock was wrong then.", "Set the clock; tokens are good all the same, and a later restore raises it further."},
+	{"system-url-changed", Weakness, "The operators are where they were when system_url was first set; what it says now is ignored.", "Set system_url back."},
+	{"phone-without-sms", Weakness, "Customers may sign in by phone number, and no code can be sent to one.", "Configure sms, or switch phone off in the tenant's settings."},
 	{"tenant-settings", Weakness, "A tenant's settings are weaker than they should be.", "cardea settings show, and settings apply."},
 
 	{"events-behind", Fault, "No node gives events their place: audit, webhooks and analytics stand still.", "See that a server runs, and what its log says."},

@@ -34,6 +34,9 @@ func (c *Config) check(development bool) []Fault {
 	if problem := faultOfBaseURL(c.BaseURL); problem != "" {
 		add("base_url", problem, "give an address as in https://login.example.com")
 	}
+	if problem := faultOfBaseURL(c.SystemURL); problem != "" {
+		add("system_url", problem, "give an origin of its own as in https://operators.example.com")
+	}
 	for _, prefix := range c.TrustedProxies {
 		if prefix.Bits() == 0 {
 			add("trusted_proxies", "trusts every address there is", "name the networks of your own proxies only, else anyone can claim any address")

@@ -154,6 +154,16 @@ func (d *Directory) SetStatus(ctx context.Context, tenant id.Tenant, customer id
 	})
 }
 
+// untilOf is what an event tells of how long a status lasts: no until is until
+// somebody lifts it.
+func untilOf(change StatusChange) map[string]any {
+	data := map[string]any{"status": change.status}
+	if !change.until.IsZero() {
+		data["until"] = change.until
+	}
+	return data
+}
+
 // ChangeStatus is SetStatus as part of tx. A lock or suspension that is there
 // already gets the new end, and nothing else.
 func (d *Directory) ChangeStatus(tx *sqldb.Tx, change StatusChange) (Changed, error) {
@@ -168,7 +178,7 @@ func (d *Directory) ChangeStatus(tx *sqldb.Tx, change StatusChange) (Changed, er
 			tx.Queue(`UPDATE customer SET until_at = $3, due_at = $3, revision = revision + 1, updated_at = $4 WHERE tenant = $1 AND customer = $2`,
 				tenant, customer, change.until, tx.Now())
 			return done, d.Log.Append(tx, event.Event{Tenant: tenant, Customer: customer, Type: "customer.status.prolonged", Actor: change.actor,
-				Data: map[string]any{"status": change.status, "until": change.until}})
+				Data: untilOf(change)})
 		}
 		return done, nil
 	}

@@ -128,6 +128,9 @@ type Options struct {
 	// Seen reads with a batch when a customer was last seen by those who note it,
 	// zero for never. What it returns is called after the batch has run.
 	Seen func(*sqldb.Batch, id.Tenant, id.Customer) func() time.Time
+	// HandleEraser deletes what is kept under the hash of an identifier of somebody
+	// who is erased: messages that wait. It may be nil.
+	HandleEraser func(tx *sqldb.Tx, tenant id.Tenant, handle []byte)
 	// Erasers delete what the other capabilities keep of a customer. They join
 	// the transaction that erases him and may be run again.
 	Erasers []func(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer) error
@@ -344,7 +347,7 @@ func (d *Directory) Get(ctx context.Context, tenant id.Tenant, customer id.Custo
 	if !*found {
 		return nil, ErrNotFound
 	}
-	if c.Status == Erased {
+	if c.Status == Erased || c.Status == erasing {
 		return nil, ErrErased
 	}
 	key, err := d.Key(ctx, tenant, customer)

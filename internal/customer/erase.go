@@ -63,6 +63,11 @@ func (d *Directory) eraseRows(ctx context.Context, tenant id.Tenant, customer id
 				letGo(tx, tenant, customer, kind, lookup, also)
 			}
 			uninvite(tx, tenant, customer, kind, lookup, also)
+			for _, handle := range [][]byte{lookup, also} {
+				if d.HandleEraser != nil && handle != nil {
+					d.HandleEraser(tx, tenant, handle)
+				}
+			}
 		}
 		if err := rows.Err(); err != nil {
 			return fmt.Errorf("erase the identifiers: %w", err)

@@ -135,6 +135,8 @@ func (d *Directory) advance(ctx context.Context, it due) error {
 			return d.postpone(ctx, it, it.until.Add(eraseGrace))
 		}
 		return d.eraseDue(ctx, it)
+	case erasing: // a node has ended on the way
+		return d.eraseDue(ctx, it)
 	case Erased:
 	}
 	return d.postpone(ctx, it, time.Time{})
@@ -274,10 +276,27 @@ func (d *Directory) change(ctx context.Context, it due, to Status) error {
 }
 
 // eraseDue erases a customer by rule. The first transaction is what one node
-// alone gets through; should it end before the key is destroyed, the date comes
-// again, and after that the key store's ledger has the rest done.
+// alone gets through, and shuts every door: whoever comes back after it is too
+// late, whoever came back before it is not erased. Should the node end before the
+// key is destroyed, the date comes again, and after that the key store's ledger
+// has the rest done.
 func (d *Directory) eraseDue(ctx context.Context, it due) error {
-	if err := d.postpone(ctx, it, d.Clock.Now().Add(retryAfter)); err != nil {
+	err := d.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		state, err := d.Hold(tx, it.tenant, it.customer)
+		if err != nil {
+			return err
+		}
+		if state.Status != it.status {
+			return errNotDue
+		}
+		if err := stillDue(tx, it, it.seen, tx.Now().Add(retryAfter)); err != nil {
+			return err
+		}
+		tx.Queue(`UPDATE customer SET status = $3, epoch = epoch + 1, revision = revision + 1 WHERE tenant = $1 AND customer = $2`, it.tenant, it.customer, erasing)
+		held(tx, it.tenant, it.customer).Status = erasing
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	return d.Erase(ctx, it.tenant, it.customer, system)

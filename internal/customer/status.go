@@ -22,6 +22,10 @@ const (
 	Dormant   Status = "dormant"   // shut by rule, since nobody used it for long
 	Closed    Status = "closed"    // shut by the customer, who may still keep it
 	Erased    Status = "erased"    // nothing is left but the fact
+
+	// erasing is what a rule makes of an account before it destroys the key: for a
+	// moment, or until a node comes back. No door knows it, and all are shut.
+	erasing Status = "erasing"
 )
 
 // Statuses are all of them, in the order of a life.
@@ -199,7 +203,7 @@ func held(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer) *State {
 // gets nothing any more, from a node either that still has his key.
 func (d *Directory) holdUnerased(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer) error {
 	state, err := d.Hold(tx, tenant, customer)
-	if err == nil && state.Status == Erased {
+	if err == nil && (state.Status == Erased || state.Status == erasing) {
 		err = ErrErased
 	}
 	return err

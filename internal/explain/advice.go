@@ -1,6 +1,9 @@
 package explain
 
-import "net/http"
+import (
+	"net/http"
+	"strings"
+)
 
 // Advice is what to do about an error, for whoever was asked about it.
 func (r *Record) Advice() string {
@@ -34,7 +37,12 @@ func (r *Record) Advice() string {
 			return "The network failed too often to prove the application. It waits as Retry-After says; see rate_limit in docs/production.md."
 		}
 	case "access_denied":
-		return "The tenant is closed: 'cardea tenant resume' opens it."
+		if strings.Contains(r.Reason, "closed") {
+			return "The tenant is closed: 'cardea tenant resume' opens it."
+		}
+		return "The customer is not a member of the organization that is asked for, or of any. 'cardea organization' shows its members and invites more; or the application asks for less."
+	case "invalid_target":
+		return "Compare the resources that the application asks for with its registration, and with those of its authorization request."
 	}
 	return "The reason says what was wrong with the request."
 }

@@ -83,7 +83,9 @@ func spf(ctx context.Context, resolver Resolver, s Sender) Finding {
 	if s.Include != "" {
 		include = " include:" + s.Include
 	}
-	f.Add = s.Domain + `. TXT "v=spf1` + include + ` ~all"`
+	if include != "" { // a record that names nobody would have all mail refused
+		f.Add = s.Domain + `. TXT "v=spf1` + include + ` ~all"`
+	}
 	found, err := texts(ctx, resolver, s.Domain, "v=spf1")
 	f.Found = strings.Join(found, " | ")
 	switch {
@@ -92,6 +94,9 @@ func spf(ctx context.Context, resolver Resolver, s Sender) Finding {
 		return f
 	case len(found) == 0:
 		f.Verdict, f.Means = Missing, "No record says which servers may send for the domain. Many mailboxes put such mail aside."
+		if include == "" {
+			f.Means += ` Publish one that names your mail server, as in "v=spf1 mx ~all", "v=spf1 a:mail.example.com ~all" or what its provider says; set mail.spf_include to have it compared here.`
+		}
 		return f
 	case len(found) > 1:
 		f.Verdict, f.Means, f.Add = Weak, "There is more than one record, which counts as an error (RFC 7208, section 4.5). Keep one.", ""

@@ -31,6 +31,8 @@ type sns struct {
 
 	mu           sync.Mutex
 	certificates map[string]*x509.Certificate // by address
+	fetchesSince time.Time
+	fetches      int
 }
 
 // mostCertificates bounds how many certificates are remembered: there is one at
@@ -122,6 +124,25 @@ func (s *sns) receive(ctx context.Context, _ *http.Request, body []byte) ([]Repo
 	return nil, nil
 }
 
+// mostFetches is how many certificates are fetched in a minute at most: whoever
+// sends here makes up their names, and Amazon uses one for months.
+const mostFetches = 10
+
+// errBusy says that a report is to be sent again later.
+var errBusy = errors.New("too many certificates were asked for")
+
+// mayFetch counts the fetches of a minute.
+func (s *sns) mayFetch() bool {
+	now := s.clock.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.fetchesSince) > time.Minute {
+		s.fetchesSince, s.fetches = now, 0
+	}
+	s.fetches++
+	return s.fetches <= mostFetches
+}
+
 // certificate fetches the certificate at an address of the service, once.
 func (s *sns) certificate(ctx context.Context, address string) (*x509.Certificate, error) {
 	s.mu.Lock()
@@ -129,6 +150,9 @@ func (s *sns) certificate(ctx context.Context, address string) (*x509.Certificat
 	s.mu.Unlock()
 	if known != nil {
 		return known, nil
+	}
+	if !s.mayFetch() {
+		return nil, errBusy
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {

@@ -67,6 +67,13 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request, t *tenant.Te
 	claims := who.Claims(token.scopes)
 	for _, g := range p.kept(r.Context(), t, app, claim.For(given, claim.UserInfo)) {
 		claims[g.Name] = g.Value
+		// What was verified is what the customer has proved, and not this.
+		switch g.Name {
+		case "email":
+			delete(claims, "email_verified")
+		case "phone_number":
+			delete(claims, "phone_number_verified")
+		}
 	}
 	claims["sub"] = token.subject
 	addOrganization(claims, token.member, token.scopes)

@@ -304,6 +304,16 @@ const (
 	LinkLife = time.Hour
 )
 
+// anyOperator tells whether there is one, as of tx.
+func anyOperator(tx *sqldb.Tx) (bool, error) {
+	var one int64
+	err := tx.QueryRow(`SELECT 1 FROM operator WHERE tenant = $1 LIMIT 1`, id.SystemTenant).Scan(&one)
+	if errors.Is(err, sqldb.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // First makes the link for the first operator, in the place of an earlier one.
 // It returns "" where there is an operator.
 func (s *Operators) First(ctx context.Context) (string, error) {
@@ -384,6 +394,11 @@ func (s *Operators) Spend(tx *sqldb.Tx, secret string, l Link, customer id.Custo
 	}
 	if spent == 0 || (l.Customer != "" && l.Customer != customer) {
 		return ErrLink
+	}
+	if l.First {
+		if there, err := anyOperator(tx); err != nil || there {
+			return errors.Join(err, ErrLink)
+		}
 	}
 	if err := s.Set(tx, string(customer), 0, Everything(), "system"); err != nil {
 		return err

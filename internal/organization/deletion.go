@@ -2,6 +2,7 @@ package organization
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/cardea-id/cardea/internal/id"
@@ -17,22 +18,19 @@ const deletionBatch = 100
 // invitation. Memberships then go in batches, each with its event; what an
 // interruption leaves is finished by FinishDeletions.
 func (o *Organizations) Delete(ctx context.Context, tenant id.Tenant, organization id.Organization, actor string) error {
-	x, err := o.Get(ctx, tenant, organization)
-	if err != nil {
-		return err
-	}
-	err = o.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		gone, err := tx.Exec(`UPDATE organization SET status = 'deleted', revision = revision + 1, updated_at = $3
-			WHERE tenant = $1 AND organization = $2 AND status <> 'deleted'`, tenant, organization, tx.Now())
+	err := o.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		var slug string
+		err := tx.QueryRow(`UPDATE organization SET status = 'deleted', revision = revision + 1, updated_at = $3
+			WHERE tenant = $1 AND organization = $2 AND status <> 'deleted' RETURNING slug`, tenant, organization, tx.Now()).Scan(&slug)
+		if errors.Is(err, sqldb.ErrNoRows) {
+			return ErrNotFound
+		}
 		if err != nil {
 			return err
 		}
-		if gone == 0 {
-			return ErrNotFound
-		}
-		tx.Queue(`DELETE FROM organization_slug WHERE tenant = $1 AND slug = $2 AND organization = $3`, tenant, x.Slug, organization)
+		tx.Queue(`DELETE FROM organization_slug WHERE tenant = $1 AND slug = $2 AND organization = $3`, tenant, slug, organization)
 		tx.Queue(`DELETE FROM organization_invitation WHERE tenant = $1 AND organization = $2`, tenant, organization)
-		return o.happened(tx, tenant, "organization.deleted", actor, map[string]any{"organization": organization, "slug": x.Slug})
+		return o.happened(tx, tenant, "organization.deleted", actor, map[string]any{"organization": organization, "slug": slug})
 	})
 	if err != nil {
 		return fmt.Errorf("delete the organization: %w", err)

@@ -90,10 +90,10 @@ const (
 
 	invitationTable = "organization_invitation"
 
-	// budgetKind is the budget that letters are drawn from. It is none that a
+	// BudgetKind is the budget that letters are drawn from. It is none that a
 	// customer's codes are drawn from, so that nobody is kept out by being
 	// invited.
-	budgetKind = "invitation"
+	BudgetKind = "invitation"
 )
 
 // Invite sends an invitation. One that is under way to the same address is sent
@@ -163,7 +163,7 @@ func (o *Organizations) Resend(ctx context.Context, t *tenant.Tenant, organizati
 func (o *Organizations) send(ctx context.Context, t *tenant.Tenant, keys *keyring.Tenant, x *Organization, i *Invitation, actor string) error {
 	lookups := keys.Lookup(string(identifier.Email), i.Address)
 	limit := budget.Limit{Window: time.Hour, PerWindow: t.Settings.Limits.SendPerHour}
-	verdict, err := o.Budgets.Take(ctx, t.ID, budgetKind, budget.Stranger(lookups[0]), limit)
+	verdict, err := o.Budgets.Take(ctx, t.ID, BudgetKind, budget.Stranger(lookups[0]), limit)
 	if err != nil {
 		return fmt.Errorf("draw on the budget: %w", err)
 	}
@@ -214,8 +214,7 @@ func (o *Organizations) send(ctx context.Context, t *tenant.Tenant, keys *keyrin
 			return err
 		}
 		return o.Log.Append(tx, event.Event{Tenant: t.ID, Type: "organization.invitation.sent", Actor: actor,
-			Data:     map[string]any{"organization": x.ID, "invitation": i.ID, "roles": i.Roles, "address_hash": lookups[0]},
-			Personal: map[string]string{"address": i.Address}, Sealer: keys})
+			Data: map[string]any{"organization": x.ID, "invitation": i.ID, "roles": i.Roles, "address_hash": lookups[0]}})
 	})
 	if err != nil {
 		return fmt.Errorf("send the invitation: %w", err)

@@ -33,6 +33,9 @@ func newLooks(views *view.Views) *looks { return &looks{views: views, ready: map
 // to the log, once as long as it is kept, and the default one shown: a mistake
 // in colours keeps nobody out.
 func (l *looks) of(ctx context.Context, logger *slog.Logger, t *tenant.Tenant) (*view.Look, error) {
+	if t.Brand.Revision == tenant.Draft { // which must not be taken for what is stored
+		return l.make(t)
+	}
 	key, err := keyOf(t)
 	if err != nil {
 		return nil, err

@@ -84,7 +84,7 @@ func (p *Pages) enrolPage(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 	}
 	s := sheet{page: view.Page{Lang: p.language(r, t), Action: operatorPath, State: link, Errors: map[string]view.Text{}}}
 	if address == "" {
-		s.page.Data = view.CreateAccount{}
+		s.page.Data = view.CreateAccount{Operator: true}
 	} else {
 		s.page.State = link + " " + address
 		s.page.Data = view.NewPassword{Identifier: address, MinLength: t.Settings.Password.MinLength, Recovery: known != ""}

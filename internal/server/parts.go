@@ -249,7 +249,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 
 	// Capabilities.
 	s.Directory = customer.New(customer.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random,
-		Tenant: s.Tenants.ByID, Shut: s.shut, Notice: s.lifecycleNotice, Seen: s.lastSeen, Erasers: s.erasers()})
+		Tenant: s.Tenants.ByID, Shut: s.shut, Notice: s.lifecycleNotice, Seen: s.lastSeen, Erasers: s.erasers(), HandleEraser: notify.EraseHandle})
 	if s.Hasher, err = credential.NewHasher(credential.HasherOptions{Concurrency: env.Config.Hashing.MaxConcurrent,
 		MemoryKiB: env.Config.Hashing.MemoryLimitMiB * 1024, Queue: env.Config.Hashing.QueueLength, Clock: env.Clock, Random: env.Random}); err != nil {
 		return nil, err

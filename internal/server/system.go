@@ -40,7 +40,10 @@ const operatorActor = "operator"
 // operators, unless it is there. It has an origin of its own. Nobody signs up
 // to it: operators are made by operators.
 func (s *Server) ensureSystemTenant(ctx context.Context, origin string) error {
-	_, err := s.Tenants.ByID(ctx, id.SystemTenant)
+	there, err := s.Tenants.ByID(ctx, id.SystemTenant)
+	if err == nil && there.Issuer != origin {
+		s.Logger.WarnContext(ctx, "system_url is not where the operators are: it was set otherwise at the first start, and cannot be changed", "system_url", origin, "operators", there.Issuer)
+	}
 	if !errors.Is(err, tenant.ErrNotFound) {
 		return err
 	}

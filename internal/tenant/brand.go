@@ -53,11 +53,15 @@ func (b *Brand) apply(c brand.Change) {
 	b.Document = b.Document.Apply(c)
 }
 
+// Draft is the revision of a brand that is looked at and not stored.
+const Draft = -1
+
 // WithBrand returns the tenant as it would be with a change, which must be
 // right, and stores nothing: for looking at it.
 func (s *Store) WithBrand(t *Tenant, c brand.Change) (*Tenant, error) {
 	changed := *t
 	changed.Brand.apply(c)
+	changed.Brand.Revision = Draft
 	return &changed, s.checkBrand(&changed)
 }
 

@@ -39,7 +39,7 @@ func (in *installation) restore(t *testing.T, server string) {
 		t.Fatal(err)
 	}
 	erased := in.pick(func(l *lineage) bool { return l.owner != revoked.owner && l.owner != out.owner })
-	if _, err := node.Command(ctx, "customer", "erase", "--tenant", tenant, erased.owner.Address); err != nil {
+	if _, err := node.Command(ctx, "customer", "erase", "--yes", "--tenant", tenant, erased.owner.Address); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := node.Command(ctx, "keys", "ledger", "--out", ledger); err != nil {

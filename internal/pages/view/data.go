@@ -29,6 +29,8 @@ type Recover struct {
 type CreateAccount struct {
 	SignIn bool // offer "Sign in"
 	Phone  bool // a phone number is taken too
+
+	Operator bool // of the first operator, who is sent no code
 }
 
 // Code asks for the code that was sent. Field: code. Choices: resend, back,

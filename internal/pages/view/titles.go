@@ -148,7 +148,11 @@ func (f *frame) AddressInput() Input {
 		return f.Input(Field{Name: "identifier", Type: "text", Label: T("identify.email_phone"), Why: T("signup.why_phone"),
 			Autocomplete: "username", Required: true, MaxLength: 320, LTR: true}, "identifier")
 	}
-	return f.Input(Field{Name: "identifier", Type: "email", Label: T("signup.email"), Why: T("signup.why"),
+	why := T("signup.why")
+	if data, _ := f.Data.(CreateAccount); data.Operator {
+		why = T("signup.why_operator")
+	}
+	return f.Input(Field{Name: "identifier", Type: "email", Label: T("signup.email"), Why: why,
 		Autocomplete: "email", Required: true, MaxLength: 320}, "identifier")
 }
 
