@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,7 +85,10 @@ func (c *checker) stores(ctx context.Context) {
 // open opens a database that is there.
 func (c *checker) open(ctx context.Context, name, url string, scrub bool) *sqldb.DB {
 	if path, sqlite := strings.CutPrefix(url, "sqlite:"); sqlite {
-		if _, err := os.Stat(path); err != nil { // opening would make it
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && c.neither() {
+			c.found("never-started", "the %s: there is no %s", name, path)
+			return nil
+		} else if err != nil { // opening would make it
 			c.found("database-unreachable", "the %s: %v", name, err)
 			return nil
 		}
@@ -97,6 +101,18 @@ func (c *checker) open(ctx context.Context, name, url string, scrub bool) *sqldb
 		return nil
 	}
 	return db
+}
+
+// neither tells whether both stores are files that are not there, as before the
+// first start; where one of them is, the other was lost.
+func (c *checker) neither() bool {
+	for _, address := range []string{server.DatabaseURL(c.Config), server.KeyStoreURL(c.Config)} {
+		path, sqlite := strings.CutPrefix(address, "sqlite:")
+		if _, err := os.Stat(path); !sqlite || !errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+	}
+	return true
 }
 
 // unopened tells why a database cannot be opened.
