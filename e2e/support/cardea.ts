@@ -7,6 +7,9 @@ import { promisify } from 'node:util';
 
 export const binary = process.env['CARDEA_BIN'] ?? resolve(import.meta.dirname, '../../bin/cardea');
 
+/** What reports of mail that came back are authenticated with. */
+export const hookSecret = 'a mail relay that the browser tests play';
+
 /** What `cardea dev --addresses-file` writes once everything answers. */
 export interface Addresses {
   issuer: string;
@@ -51,7 +54,7 @@ export async function startDev(data: string, portBase: number, ...more: string[]
   if (!existsSync(binary)) throw new Error(`${binary} is missing: make build`);
   const file = join(data, `addresses-${portBase}-${Date.now()}.json`);
   const args = ['dev', '--data', data, '--port-base', String(portBase), '--addresses-file', file, ...more];
-  const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, CARDEA_MAIL_HOOK_SECRET: hookSecret } });
   let out = '';
   child.stdout.on('data', (chunk) => (out += chunk));
   child.stderr.on('data', (chunk) => (out += chunk));

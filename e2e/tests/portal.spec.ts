@@ -1,7 +1,7 @@
 // A customer looks after his account: every page of it, as a phone, a desktop, the dark, Arabic and a keyboard show it.
-import { sleep } from '../support/cardea.js';
+import { hookSecret, sleep } from '../support/cardea.js';
 import { choice, decision, expectGreeted, field, goodPassword, send, sendCode, signIn, signUp, turn } from '../support/customer.js';
-import { messages, newAddress, nextCode, type Message } from '../support/inbox.js';
+import { messages, newAddress, newNumber, nextCode, type Message } from '../support/inbox.js';
 import { expect, look, test } from '../support/test.js';
 
 const pages = ['', '/profile', '/sign-in', '/devices', '/applications', '/preferences'];
@@ -64,6 +64,16 @@ test('every page of the account', async ({ page, browser, at }) => {
     await expect(page.locator('html')).toHaveAttribute('lang', 'de');
   });
 });
+
+/** Has the mail relay report that mail to an address came back. */
+async function comesBack(at: { issuer: string }, address: string): Promise<void> {
+  const told = await fetch(`${new URL(at.issuer).origin}/hooks/mail/generic`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${hookSecret}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ tenant: 'olive-thyme', address, reason: 'bounced', at: new Date().toISOString() }),
+  });
+  expect(told.status).toBe(204);
+}
 
 /** Waits for a message to an address whose subject has these words. */
 async function told(inboxJson: string, address: string, subject: RegExp): Promise<Message> {
@@ -136,8 +146,80 @@ test('addresses and password are changed, and every address is told', async ({ p
     await look(page, 'portal-close-2-done');
     await page.goto(at.account);
     await signIn(page, second, 'velvet ladder beside 9 lighthouses');
+    await look(page, 'portal-close-3-keep');
+    await turn(page, () => page.locator('button[name="lang"][value="ar"]').click());
+    await expect(page.locator('html')).toHaveAttribute('dir', 'rtl');
+    await look(page, 'portal-close-3-keep-ar');
     await turn(page, () => page.locator('button[name="decision"][value="keep"]').click());
     await expect(choice(page, 'sign_out')).toBeVisible();
+  });
+});
+
+test('a phone number, an address that mail comes back from, and what an application gets', async ({ page, at }) => {
+  const [address, number] = [newAddress('a.rather.long.address'), newNumber()];
+  await page.goto(`${at.recipes}/signin`);
+  await signUp(page, address, goodPassword);
+  await expect(page.locator('main')).toContainText('Since when you are a customer');
+  await turn(page, () => decision(page, 'allow').click());
+  await expectGreeted(page, at.recipes, address);
+
+  await test.step('what the application gets', async () => {
+    await page.goto(`${at.account}/applications`);
+    const since = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'long', year: 'numeric', timeZone: 'UTC' }).format(new Date());
+    await expect(page.locator('.gets')).toContainText(`Since when you are a customer: ${since}`);
+    await look(page, 'portal-claims-1-connected');
+    await turn(page, () => page.locator('main a.small-button').click());
+    await expect(page.locator('.shares')).toContainText('Since when you are a customer');
+    await look(page, 'portal-claims-2-one');
+    await page.goto(`${page.url()}?ui_locales=ar`);
+    await look(page, 'portal-claims-2-one-ar');
+  });
+
+  await test.step('a number is added, by the keyboard alone', async () => {
+    await page.goto(`${at.account}/sign-in`);
+    await page.getByRole('link', { name: 'Add a phone number' }).focus();
+    await turn(page, () => page.keyboard.press('Enter'));
+    await look(page, 'portal-number-1-new');
+    await field(page, 'identifier').focus();
+    await page.keyboard.type('020 7946 0018');
+    await turn(page, () => page.keyboard.press('Enter'));
+    await expect(page.getByText('Use a mobile number.')).toBeVisible();
+    await look(page, 'portal-number-2-no-texts');
+    await send(page, 'identifier', number.replace(/^\+44(\d{4})(\d+)$/, '0$1 $2'));
+    await expect(page.getByRole('heading', { level: 1 })).toHaveText('Check your messages');
+    await look(page, 'portal-number-3-code');
+    await turn(page, () => page.locator('button[name="lang"][value="ar"]').click());
+    await look(page, 'portal-number-3-code-ar');
+    await turn(page, () => page.locator('button[name="lang"][value="en"]').click());
+    await sendCode(page, await nextCode(at.inboxJson, number));
+    await expect(page.getByText('The number is added.')).toBeVisible();
+    expect((await told(at.inboxJson, address, /^A phone number was added/)).links.some((l) => l.includes('/not-me?link='))).toBe(true);
+  });
+
+  await test.step('mail comes back, and the address is confirmed', async () => {
+    await comesBack(at, address);
+    await page.goto(`${at.account}/sign-in?ui_locales=ar`);
+    await look(page, 'portal-returned-1-access-ar');
+    await page.goto(`${at.account}/sign-in`);
+    await expect(page.getByText('came back')).toBeVisible();
+    await look(page, 'portal-returned-1-access');
+    const before = (await messages(at.inboxJson, address)).map((m) => m.code);
+    await turn(page, () => page.getByRole('link', { name: `Confirm ${address}` }).click());
+    await look(page, 'portal-returned-2-ask');
+    await turn(page, () => page.locator('button[name="decision"][value="send"]').click());
+    await look(page, 'portal-returned-3-code');
+    await sendCode(page, await nextCode(at.inboxJson, address, before));
+    await expect(page.getByText('The address is confirmed.')).toBeVisible();
+    await expect(page.getByText('came back')).toHaveCount(0);
+    await look(page, 'portal-returned-4-confirmed');
+  });
+
+  await test.step('the number is removed, and told so', async () => {
+    await turn(page, () => page.getByRole('link', { name: /^Remove \+44/ }).click());
+    await look(page, 'portal-number-4-remove');
+    await turn(page, () => page.locator('button[name="decision"][value="remove"]').click());
+    await expect(page.getByText('The number is removed.')).toBeVisible();
+    await expect.poll(async () => (await messages(at.inboxJson, number)).some((m) => m.kind === 'sms' && m.links.some((l) => l.includes('/not-me?link=')))).toBe(true);
   });
 });
 

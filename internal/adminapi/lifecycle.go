@@ -82,7 +82,7 @@ type lifeView struct {
 }
 
 // lifeEvents are the events that tell of an account's life.
-var lifeEvents = []string{"customer.created", "customer.invited", "customer.status.changed", "customer.status.prolonged", "customer.warned"}
+var lifeEvents = []string{"customer.created", "customer.invited", "customer.status.changed", "customer.status.prolonged", "customer.warned", "customer.unreachable"}
 
 // maxHistory is how many events of each type are shown.
 const maxHistory = 50

@@ -57,6 +57,8 @@ const (
 	TextNetwork = "text_network"
 	TextCountry = "text_country"
 	TextTenant  = "text_tenant"
+	// TextNotice is what a number's owner is told by text message.
+	TextNotice = "text_notice"
 )
 
 // Limit is how much may be taken.
@@ -263,6 +265,27 @@ func (b *Budgets) TakeAll(ctx context.Context, tenant id.Tenant, claims []Claim)
 		b.refused.Add(1)
 	}
 	return refused, v, nil
+}
+
+// TakeIn takes a claim as part of tx, and says whether there was room. Where there
+// was none nothing is counted, and the rest of tx stands.
+func (b *Budgets) TakeIn(tx *sqldb.Tx, tenant id.Tenant, c Claim) (bool, error) {
+	if err := valid(tenant, c.Kind, c.Subject); err != nil {
+		return false, err
+	}
+	if !c.Subject.bucket || c.Limit.Window < time.Microsecond || c.Limit.PerWindow < 1 || c.Limit.Total != 0 {
+		return false, fmt.Errorf("budget: %+v is not a claim", c)
+	}
+	v, err := takeOne(tx, tx.Now(), tenant, c.Kind, c.Subject, c.Limit)
+	switch {
+	case errors.Is(err, errRefused):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("budget: take %s: %w", c.Kind, err)
+	case v.Crossed && c.Crossed != nil:
+		return true, c.Crossed(tx)
+	}
+	return true, nil
 }
 
 // takeOne is one take as part of tx. errRefused has the transaction given up,

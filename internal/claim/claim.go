@@ -47,9 +47,10 @@ type Mapping struct {
 
 // The limits of mappings.
 const (
-	MaxMappings = 50   // of a tenant, and of an application
-	MaxClaim    = 1024 // bytes of one claim's value, as JSON
-	MaxClaims   = 4096 // bytes of all mapped claims of one token, as JSON
+	MaxMappings = 50                 // of a tenant, and of an application
+	MaxClaim    = 1024               // bytes of one claim's value, as JSON
+	MaxClaims   = 4096               // bytes of all mapped claims of one token, as JSON
+	MaxCost     = 2 * expr.CostLimit // of all mappings of one token: what is left then is dropped. One that people write costs below 100
 	maxName     = 200
 )
 

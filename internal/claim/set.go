@@ -133,16 +133,22 @@ func (s *Set) Evaluate(ctx context.Context, f Facts) []Given {
 	}
 	given := make([]Given, 0, len(s.entries))
 	values := f.variables()
+	var cost uint64
 	for i := range s.entries {
 		e := &s.entries[i]
 		if !e.lets(f.Scopes) || (e.personal && !f.FirstParty && !slices.Contains(f.Allowed, e.consent)) {
 			continue
 		}
 		g := Given{Mapping: &e.Mapping, Personal: e.personal}
-		if e.value == nil {
+		switch {
+		case e.value == nil:
 			g.Err = errCompile
-		} else {
-			g.Value, g.Err = e.value.Eval(ctx, values)
+		case cost > MaxCost: // one tenant's mappings slow no other's tokens
+			g.Err = expr.ErrCost
+		default:
+			var own uint64
+			g.Value, own, g.Err = e.value.EvalCost(ctx, values)
+			cost += own
 		}
 		if g.Err == nil && g.Value != nil {
 			if g.JSON, g.Err = json.Marshal(g.Value); g.Err == nil && len(g.JSON) > MaxClaim {

@@ -250,20 +250,21 @@ func (c StatusChange) dueAfter(now time.Time) time.Time {
 	return c.until
 }
 
-// rules are what a tenant says of the life of accounts, and whether it is
-// closed altogether.
+// rules are what a tenant says of the life of accounts and of messages, and
+// whether it is closed altogether.
 type rules struct {
 	tenant.Lifecycle
+	settings  tenant.Settings
 	suspended bool
 }
 
 func (d *Directory) rules(ctx context.Context, t id.Tenant) (rules, error) {
 	if d.Tenant == nil {
-		return rules{Lifecycle: tenant.Defaults().Lifecycle}, nil
+		return rules{Lifecycle: tenant.Defaults().Lifecycle, settings: tenant.Defaults()}, nil
 	}
 	found, err := d.Tenant(ctx, t)
 	if err != nil {
 		return rules{}, fmt.Errorf("read what the tenant says of accounts: %w", err)
 	}
-	return rules{Lifecycle: found.Settings.Lifecycle, suspended: found.Suspended}, nil
+	return rules{Lifecycle: found.Settings.Lifecycle, settings: found.Settings, suspended: found.Suspended}, nil
 }

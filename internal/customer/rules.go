@@ -8,7 +8,6 @@ import (
 
 	"github.com/cardea-id/cardea/internal/event"
 	"github.com/cardea-id/cardea/internal/id"
-	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
@@ -122,7 +121,7 @@ func (d *Directory) advance(ctx context.Context, it due) error {
 	}
 	switch it.status {
 	case Active:
-		return d.advanceActive(ctx, it, r.Lifecycle, now)
+		return d.advanceActive(ctx, it, r, now)
 	case Locked, Suspended:
 		if now.Before(it.until) {
 			return d.postpone(ctx, it, it.until)
@@ -143,7 +142,8 @@ func (d *Directory) advance(ctx context.Context, it due) error {
 }
 
 // advanceActive finds out whether an account is dormant, and warns before.
-func (d *Directory) advanceActive(ctx context.Context, it due, l tenant.Lifecycle, now time.Time) error {
+func (d *Directory) advanceActive(ctx context.Context, it due, r rules, now time.Time) error {
+	l := r.Lifecycle
 	if l.DormantAfter <= 0 {
 		return d.postpone(ctx, it, time.Time{})
 	}
@@ -168,9 +168,9 @@ func (d *Directory) advanceActive(ctx context.Context, it due, l tenant.Lifecycl
 	if err != nil {
 		return err
 	}
-	// Who cannot prove an address could not come back.
-	if address, has := found.Primary(identifier.Email); !has || !address.Verified {
-		return d.postpone(ctx, it, now.Add(l.DormantAfter.D()))
+	// Whom no message reaches can neither be warned nor come back by a code.
+	if !found.Reached(r.settings) {
+		return d.keepUnreached(ctx, it, seen, now.Add(l.DormantAfter.D()))
 	}
 	end := seen.Add(l.DormantAfter.D())
 	if warning := l.WarnDormant.D(); warning > 0 {
@@ -202,6 +202,21 @@ func (d *Directory) advanceDormant(ctx context.Context, it due, l tenant.Lifecyc
 		return d.postpone(ctx, it, end)
 	}
 	return d.eraseDue(ctx, it)
+}
+
+// keepUnreached leaves an account in use that nobody uses, since its customer can
+// be told nothing, and says so: what becomes of it is for people to decide. It is
+// looked at again when it could have fallen dormant once more. A warning that did
+// not arrive was none.
+func (d *Directory) keepUnreached(ctx context.Context, it due, seen, again time.Time) error {
+	return d.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if err := stillDue(tx, it, seen, again); err != nil {
+			return err
+		}
+		tx.Queue(`UPDATE customer SET warned_at = 0 WHERE tenant = $1 AND customer = $2`, it.tenant, it.customer)
+		return d.Log.Append(tx, event.Event{Tenant: it.tenant, Customer: it.customer, Type: "customer.unreachable", Actor: system,
+			Data: map[string]any{"kept_from": AboutDormancy, "again": again}})
+	})
 }
 
 func later(a, b time.Time) time.Time {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
@@ -297,5 +298,110 @@ func TestRulesGoOnAfterAnEnd(t *testing.T) {
 		l.is(t, broken, shut)
 		l.after(t, 6*time.Minute)
 		l.is(t, broken, customer.Erased)
+	})
+}
+
+// bounce flags an address of somebody as one that messages come back from.
+func (l *lives) bounce(t *testing.T, who id.Customer, raw, reason string) {
+	t.Helper()
+	keys := l.keys(t)
+	l.Write(t, func(tx *sqldb.Tx) error {
+		marked, err := l.Directory.MarkUndeliverable(tx, keys, l.Tenant.ID, who, address(t, raw), reason, tx.Now(), "test")
+		if err == nil && !marked {
+			err = errors.New("it is not flagged")
+		}
+		return err
+	})
+}
+
+// Whoever has a number that text messages are sent to is warned and falls dormant
+// like whoever has an e-mail address; whom no message reaches is left in use, and
+// an event says so, once each time that he could have fallen dormant.
+func TestOnlyWhoIsReachedFallsDormant(t *testing.T) {
+	number := func(t *testing.T, raw string) customer.NewIdentifier {
+		t.Helper()
+		n, err := identifier.Normalise(identifier.Phone, raw, identifier.Options{Region: "GB"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return customer.NewIdentifier{Normalised: n, Verified: true}
+	}
+	username, err := identifier.Normalise(identifier.Username, "ana_l", identifier.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eachLives(t, func(t *testing.T, l *lives) {
+		l.tenant.Settings.Phone = tenant.Defaults().Phone
+		l.tenant.Settings.Phone.Enabled, l.tenant.Settings.Region = true, "GB"
+		l.Directory.Notice = func(_ context.Context, n customer.Notice) (func(*sqldb.Tx) error, error) {
+			var to string
+			for _, it := range n.Customer.Told(l.tenant.Settings) {
+				to += " " + it.Key
+			}
+			return func(*sqldb.Tx) error { l.told = append(l.told, string(n.About)+to); return nil }, nil
+		}
+		for name, c := range map[string]struct {
+			identifiers []customer.NewIdentifier
+			bounced     string // of the address n@example.com
+			off         bool   // the tenant has no phones
+			told        string // what he is told, "" where he is not reached
+		}{
+			"mail":                      {identifiers: []customer.NewIdentifier{verified(t, "n@example.com")}, told: "dormancy n@example.com"},
+			"mail and a number":         {identifiers: []customer.NewIdentifier{verified(t, "n@example.com"), number(t, "07400 123456")}, told: "dormancy n@example.com"},
+			"a number":                  {identifiers: []customer.NewIdentifier{number(t, "07400 123456")}, told: "dormancy +447400123456"},
+			"bounced, and a number":     {identifiers: []customer.NewIdentifier{verified(t, "n@example.com"), number(t, "07400 123456")}, bounced: customer.Bounced, told: "dormancy n@example.com +447400123456"},
+			"complained":                {identifiers: []customer.NewIdentifier{verified(t, "n@example.com")}, bounced: customer.Complained, told: "dormancy n@example.com"},
+			"bounced":                   {identifiers: []customer.NewIdentifier{verified(t, "n@example.com")}, bounced: customer.Bounced},
+			"a land line":               {identifiers: []customer.NewIdentifier{number(t, "020 7946 0018")}},
+			"a number abroad":           {identifiers: []customer.NewIdentifier{number(t, "+351 912 345 678")}},
+			"a number without phones":   {identifiers: []customer.NewIdentifier{number(t, "07400 123456")}, off: true},
+			"a user name":               {identifiers: []customer.NewIdentifier{{Normalised: username, Verified: true}}},
+			"an address not proved":     {identifiers: []customer.NewIdentifier{unverified(t, "n@example.com")}},
+			"mail, bounced by warnings": {identifiers: []customer.NewIdentifier{verified(t, "n@example.com")}, bounced: "later", told: "dormancy n@example.com"},
+		} {
+			l.told, l.tenant.Settings.Phone.Enabled = nil, !c.off
+			who, key := l.mint(t)
+			keys := l.keys(t)
+			l.Write(t, func(tx *sqldb.Tx) error {
+				return l.Directory.Create(tx, keys, key, customer.NewCustomer{Tenant: l.Tenant.ID, Customer: who, Lifecycle: l.tenant.Settings.Lifecycle, Identifiers: c.identifiers})
+			})
+			if l.Clock.Advance(time.Second); c.bounced != "" && c.bounced != "later" {
+				l.bounce(t, who, "n@example.com", c.bounced)
+			}
+			l.after(t, 352*day)
+			if c.bounced == "later" {
+				l.bounce(t, who, "n@example.com", customer.Bounced)
+			}
+			l.after(t, 15*day)
+			want, told := customer.Active, []string(nil)
+			if c.told != "" {
+				told = []string{c.told}
+				if c.bounced != "later" {
+					want = customer.Dormant
+				}
+			}
+			l.is(t, who, want, told...)
+			unreachable := func() int {
+				return l.count(t, `SELECT COUNT(*) FROM event WHERE customer = $1 AND type = 'customer.unreachable'`, who)
+			}
+			if n := unreachable(); (n == 1) != (want == customer.Active) {
+				t.Errorf("%s: %d events say that nobody is reached", name, n)
+			}
+			if want == customer.Active {
+				l.after(t, 300*day)
+				if n := unreachable(); n != 1 {
+					t.Errorf("%s: %d events long before he could fall dormant again", name, n)
+				}
+				l.after(t, 90*day)
+				if n := unreachable(); n != 2 {
+					t.Errorf("%s: %d events when he could have again", name, n)
+				}
+				l.is(t, who, customer.Active, told...)
+			}
+			// Out of the way of the next.
+			if err := l.Directory.Erase(t.Context(), l.Tenant.ID, who, "test"); err != nil {
+				t.Fatal(err)
+			}
+		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/cardea-id/cardea/demo/recipes"
 	"github.com/cardea-id/cardea/demo/shop"
 	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/credential"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/id"
@@ -94,6 +95,13 @@ func seedTenant(ctx context.Context, s *server.Server, o Options) (*tenant.Tenan
 	})
 }
 
+// memberSince is what somebody else's application gets beside the standard claims:
+// the consent page and the account show it.
+var memberSince = []claim.Mapping{{
+	Name: "member_since", Value: "customer.created_at", In: []claim.Target{claim.IDToken, claim.UserInfo},
+	Label: map[string]string{"en": "Since when you are a customer", "de": "Seit wann Sie Kunde sind", "ar": "منذ متى أنت عميل"},
+}}
+
 func (d *demonstration) seedApplications(ctx context.Context, s *server.Server, t *tenant.Tenant, file string) error {
 	for _, wanted := range []struct {
 		key, name  string
@@ -111,8 +119,12 @@ func (d *demonstration) seedApplications(ctx context.Context, s *server.Server, 
 			}
 		}
 		home := origin(d.base + wanted.port)
+		var claims []claim.Mapping
+		if !wanted.firstParty {
+			claims = memberSince
+		}
 		created, secret, err := s.Applications.Create(ctx, t.ID, "", application.Settings{
-			Name: wanted.name, Kind: application.Web, FirstParty: wanted.firstParty, Scopes: wanted.scopes, HomeURL: home,
+			Name: wanted.name, Kind: application.Web, FirstParty: wanted.firstParty, Scopes: wanted.scopes, HomeURL: home, Claims: claims,
 			RedirectURIs: []string{home + "/callback"}, PostLogoutURIs: []string{home + "/signed-out"},
 		}, "system")
 		if err != nil {

@@ -59,23 +59,36 @@ var (
 // []any or map[string]any. A time is its RFC 3339 text. No error tells of a
 // variable's content.
 func (v *Value) Eval(ctx context.Context, variables map[string]any) (any, error) {
+	given, _, err := v.EvalCost(ctx, variables)
+	return given, err
+}
+
+// EvalCost is Eval, and tells what it has cost, in the units of CostLimit.
+func (v *Value) EvalCost(ctx context.Context, variables map[string]any) (any, uint64, error) {
 	if err := v.check(variables); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	given, _, err := v.program.ContextEval(ctx, variables)
+	given, details, err := v.program.ContextEval(ctx, variables)
+	var cost uint64
+	if details != nil {
+		if actual := details.ActualCost(); actual != nil {
+			cost = *actual
+		}
+	}
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("evaluating an expression: %w", ctx.Err())
+		return nil, cost, fmt.Errorf("evaluating an expression: %w", ctx.Err())
 	case strings.Contains(err.Error(), "cost limit exceeded"):
-		return nil, ErrCost
+		return nil, CostLimit, ErrCost
 	case strings.Contains(err.Error(), "no such key"), strings.Contains(err.Error(), "index out of bounds"), strings.Contains(err.Error(), "no such attribute"):
-		return nil, ErrMissing
+		return nil, cost, ErrMissing
 	default:
-		return nil, ErrEvaluate // what the engine says may quote a value
+		return nil, cost, ErrEvaluate // what the engine says may quote a value
 	}
 	items := 0
-	return plain(given, 0, &items)
+	said, err := plain(given, 0, &items)
+	return said, cost, err
 }
 
 // plain turns what CEL gives into what encoding/json takes.

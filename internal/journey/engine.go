@@ -422,16 +422,18 @@ func (e *Engine) draw(ctx context.Context, run *Run, guard Guard) ([]drawn, *Lim
 		taken = append(taken, take)
 	}
 	if guard.Address != "" {
-		verdict, err := e.Budgets.Take(ctx, run.Tenant.ID, guard.Sends, budget.Stranger([]byte(guard.Address)), LimitOf(run.Tenant, guard.Sends))
-		if err != nil {
+		take := drawn{kind: guard.Sends, subject: budget.Stranger([]byte(guard.Address))}
+		var err error
+		if take.verdict, err = e.Budgets.Take(ctx, run.Tenant.ID, take.kind, take.subject, LimitOf(run.Tenant, guard.Sends)); err != nil {
 			return nil, nil, fmt.Errorf("draw on the budget: %w", err)
 		}
-		if !verdict.Allowed {
-			return nil, &Limited{What: guard.Sends, Until: verdict.Until}, e.refund(ctx, run, taken)
+		if !take.verdict.Allowed {
+			return nil, &Limited{What: guard.Sends, Until: take.verdict.Until}, e.refund(ctx, run, taken)
 		}
+		taken = append(taken, take)
 	}
 	if guard.Text != "" {
-		limited, err := e.drawText(ctx, run, guard.Text)
+		limited, err := e.drawText(ctx, run, guard.Text, guard.Address == "")
 		if err == nil && limited != nil {
 			err = e.refund(ctx, run, taken)
 		}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/session"
 )
 
@@ -53,7 +54,7 @@ type Start struct {
 	Scopes      []string                 // what the application asks for
 	LoginHint   string                   // an identifier to offer
 	Link        string                   // that a message brought the customer by: not-me, join
-	Target      id.Identifier            // the address that it is about: change-address, remove-address
+	Target      id.Identifier            // the address that it is about: change-address, change-number, remove-address, confirm-address
 	// Organization is which the application is to get the customer's membership
 	// of, where that is settled: consent.
 	Organization id.Organization
@@ -107,7 +108,7 @@ func (a Answer) Value(field string) string { return a.Values.Get(field) }
 
 // Finished is a journey's end.
 type Finished struct {
-	Outcome     string // "authenticated", "consented", "denied", "disowned", "password-changed", "address-added", "address-removed", "account-closed", "joined", "declined", "organization"
+	Outcome     string // "authenticated", "consented", "denied", "disowned", "password-changed", "address-added", "address-removed", "address-confirmed", "account-closed", "joined", "declined", "organization"
 	Customer    id.Customer
 	Session     *session.Session // the session begun or renewed, nil when none was
 	SessionKey  string           // the session cookie's new value, "" to leave it
@@ -119,6 +120,7 @@ type Finished struct {
 	KeptUntil   time.Time        // until when a closed account can be kept
 	EndedOthers bool             // whether every other session was ended
 	Replaced    bool             // whether an address took the place of another
+	Of          identifier.Kind  // of the address that was added, changed, removed or confirmed
 	Return      Return
 	Application id.Application
 	// Organization is the one that was settled, joined or declined, "" for none.

@@ -381,7 +381,7 @@ func TestParallelCollect(t *testing.T) {
 
 func TestJourneysThatAreNone(t *testing.T) {
 	w := journeytest.New(t, sqldb.SQLite)
-	if got := w.Engine.Journeys(); !slices.Equal(got, []string{"change-address", "change-password", "close-account", "consent", "invitation", "join", "not-me", "organization", "recovery", "remove-address", "sign-in", "sign-up"}) {
+	if got := w.Engine.Journeys(); !slices.Equal(got, []string{"change-address", "change-number", "change-password", "close-account", "confirm-address", "consent", "invitation", "join", "not-me", "organization", "recovery", "remove-address", "sign-in", "sign-up"}) {
 		t.Errorf("journeys %v", got)
 	}
 	if _, err := w.Engine.Begin(t.Context(), w.Tenant, journey.Start{Journey: "forgotten", Client: w.Browser().Client(t)}); err == nil {

@@ -310,3 +310,35 @@ func TestTheOutboxSendsByTheChannelThatAMessageSays(t *testing.T) {
 		}
 	})
 }
+
+// What is told of a phone number is worded for one, and the link of a text
+// message is what its last sentence leads to.
+func TestNoticesOfNumbersAreWordedForThem(t *testing.T) {
+	words := newWords(t)
+	for lang, word := range map[string]string{"en": "phone number", "de": "Telefonnummer", "ar": "رقم هاتف"} {
+		for _, kind := range []Template{AddressAdded, AddressChanged, AddressRemoved} {
+			for address, phone := range map[string]bool{"+44 7400 123456": true, "new@example.com": false} {
+				data := Data{Address: address, Link: "https://id.olive.example/not-me?link=x", At: noon}
+				mail, err := words.render(kind, lang, olive, data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				text, err := words.renderText(kind, lang, olive, data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for what, said := range map[string]string{"the subject": mail.Subject, "the heading": mail.HTML, "the text message": text.Text} {
+					if strings.Contains(said, word) != phone {
+						t.Errorf("%s of %s in %s about %s: %s", what, kind, lang, address, said)
+					}
+				}
+				if !strings.Contains(mail.Text, address) || !strings.Contains(text.Text, ":\nhttps://id.olive.example/not-me?link=x") {
+					t.Errorf("%s in %s: %s", kind, lang, text.Text)
+				}
+			}
+		}
+		if text, err := words.renderText(NewSignIn, lang, olive, Data{Link: "https://id.olive.example/not-me?link=x", At: noon}); err != nil || !strings.Contains(text.Text, ":\nhttps://") {
+			t.Errorf("%s, %v", text.Text, err)
+		}
+	}
+}

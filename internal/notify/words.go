@@ -73,6 +73,7 @@ type facts struct {
 	Network                             string
 	Holder                              Holder
 	Address                             string
+	Phone                               bool // Address is a phone number
 	Link                                bool // there is a link of the message's own
 	Organization, Inviter               string
 }

@@ -109,7 +109,9 @@ type DroppedClaim struct {
 // PreviewClaims shows what an application would get of a customer with scopes, and
 // in an access token for a resource ("" for none), by the same code that makes its tokens. Mappings, where they are given, are
 // tried in place of the application's own. For a third party it is what the
-// customer would be asked to allow, as if it were allowed.
+// customer would be asked to allow, as if it were allowed. Where the scopes ask
+// for an organization it is the customer's only one, or the first of several by
+// name, as if he had chosen it.
 func (p *Provider) PreviewClaims(ctx context.Context, t *tenant.Tenant, app *application.Application, who *customer.Customer, scopes []string, resource string, mappings []claim.Mapping) (*Preview, error) {
 	set := app.ClaimSet(p.Claims, t)
 	if mappings != nil {
@@ -117,7 +119,11 @@ func (p *Provider) PreviewClaims(ctx context.Context, t *tenant.Tenant, app *app
 	}
 	asked := *app
 	asked.FirstParty = true // as if all were allowed
-	given, err := p.mapped(ctx, t, &asked, set, who.ID, who, nil, scopes)
+	member, err := p.previewed(ctx, t, who.ID, scopes)
+	if err != nil {
+		return nil, err
+	}
+	given, err := p.mapped(ctx, t, &asked, set, who.ID, who, member, scopes)
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +132,9 @@ func (p *Provider) PreviewClaims(ctx context.Context, t *tenant.Tenant, app *app
 		IDToken:     map[string]any{"iss": t.Issuer, "sub": who.ID, "aud": app.ID},
 		AccessToken: map[string]any{"iss": t.Issuer, "sub": who.ID, "aud": oneOrMany(audience), "client_id": app.ID, "scope": scopes}}
 	preview.UserInfo["sub"] = who.ID
+	for _, into := range []map[string]any{preview.IDToken, preview.AccessToken, preview.UserInfo} {
+		addOrganization(into, member, scopes)
+	}
 	for target, into := range map[claim.Target]map[string]any{claim.IDToken: preview.IDToken, claim.AccessToken: preview.AccessToken, claim.UserInfo: preview.UserInfo} {
 		for _, g := range claim.For(given, target, audience...) {
 			if g.Err != nil {
@@ -136,4 +145,16 @@ func (p *Provider) PreviewClaims(ctx context.Context, t *tenant.Tenant, app *app
 		}
 	}
 	return preview, nil
+}
+
+// previewed is the membership that a preview is for, nil for none.
+func (p *Provider) previewed(ctx context.Context, t *tenant.Tenant, who id.Customer, scopes []string) (*organization.Membership, error) {
+	if !slices.Contains(scopes, organization.Scope) {
+		return nil, nil //nolint:nilnil // no membership is an answer
+	}
+	memberships, err := p.Organizations.Memberships(ctx, t.ID, who)
+	if err != nil || len(memberships) == 0 {
+		return nil, err
+	}
+	return &memberships[0], nil
 }

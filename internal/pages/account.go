@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/browser"
@@ -13,6 +14,8 @@ import (
 	"github.com/cardea-id/cardea/internal/grant"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/identifier"
+	"github.com/cardea-id/cardea/internal/journey/step"
+	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/pages/view"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/sqldb"
@@ -34,11 +37,11 @@ func (p *Pages) showHome(v *visit) (view.Page, error) {
 	if data.Services, err = p.services(v.ctx(), v.t); err != nil {
 		return view.Page{}, err
 	}
-	connections, err := p.connections(v)
+	connected, err := p.connected(v)
 	if err != nil {
 		return view.Page{}, err
 	}
-	data.Connected = len(connections)
+	data.Connected = len(connected)
 	sessions, _, err := p.Sessions.List(v.ctx(), v.t, v.who.ID, "", mostSessions)
 	data.Devices = len(sessions)
 	return view.Page{Data: data}, err
@@ -122,27 +125,53 @@ type connection struct {
 	application id.Application
 }
 
-// connections are the applications of others that the customer has allowed
-// something, with what each gets.
-func (p *Pages) connections(v *visit) ([]connection, error) {
+// allowed is a grant, with its application: nil where there is none any more.
+type allowed struct {
+	grant.Grant
+	app *application.Application
+}
+
+// connected are the grants of applications of others.
+func (p *Pages) connected(v *visit) ([]allowed, error) {
 	grants, err := p.Grants.List(v.ctx(), v.t.ID, v.who.ID, "", mostConnections)
 	if err != nil {
 		return nil, fmt.Errorf("list what is allowed: %w", err)
 	}
-	var connections []connection
+	var connected []allowed
 	for _, g := range grants {
-		name, firstParty := string(g.Application), false
-		switch app, err := p.Applications.Get(v.ctx(), v.t.ID, g.Application); {
-		case err == nil:
-			name, firstParty = app.Name, app.FirstParty
-		case !errors.Is(err, application.ErrNotFound):
+		app, err := p.Applications.Get(v.ctx(), v.t.ID, g.Application)
+		switch {
+		case errors.Is(err, application.ErrNotFound):
+			app = nil
+		case err != nil:
 			return nil, fmt.Errorf("read an application: %w", err)
-		}
-		if g.FirstParty && firstParty {
+		case g.FirstParty && app.FirstParty:
 			continue // the tenant's own: it was not asked for and is not connected but part of the house
 		}
+		connected = append(connected, allowed{g, app})
+	}
+	return connected, nil
+}
+
+// connections are the applications of others that the customer has allowed
+// something, with what each gets.
+func (p *Pages) connections(v *visit) ([]connection, error) {
+	connected, err := p.connected(v)
+	if err != nil {
+		return nil, err
+	}
+	var connections []connection
+	for _, g := range connected {
+		name := string(g.Application)
+		if g.app != nil {
+			name = g.app.Name
+		}
+		shares, err := p.sharesOf(v, g)
+		if err != nil {
+			return nil, err
+		}
 		connections = append(connections, connection{application: g.Application, Connection: view.Connection{
-			Name: name, URL: p.at(v, applicationsPath+"/"+string(g.Application)), Since: g.GrantedAt, Shares: p.sharesOf(v.who, g, v.client.Language),
+			Name: name, URL: p.at(v, applicationsPath+"/"+string(g.Application)), Since: g.GrantedAt, Shares: shares,
 		}})
 	}
 	return connections, nil
@@ -150,28 +179,107 @@ func (p *Pages) connections(v *visit) ([]connection, error) {
 
 // sharesOf are the values that an application gets, and after them what it will
 // get once that is known.
-func (p *Pages) sharesOf(who *customer.Customer, g grant.Grant, lang string) []view.Share {
-	var shares, asked []view.Share
-	values := who.Claims(g.Scopes)
+func (p *Pages) sharesOf(v *visit, g allowed) ([]view.Share, error) {
+	members, err := p.membershipsFor(v, g.Grant)
+	if err != nil {
+		return nil, err
+	}
+	var shares []view.Share
+	values, lang := v.who.Claims(g.Scopes), v.client.Language
 	for _, scope := range g.Scopes {
+		if scope == organization.Scope {
+			shares = append(shares, view.Share{Name: scope, Value: belonging(members), Asked: len(members) == 0})
+			continue
+		}
 		names := customer.ClaimsOf(scope)
 		for _, name := range names {
-			if slices.Contains(unshown, name) {
-				continue
-			}
-			if share := p.share(lang, name, values[name]); share.Asked {
-				asked = append(asked, share)
-			} else {
-				shares = append(shares, share)
+			if !slices.Contains(unshown, name) {
+				shares = append(shares, p.share(lang, name, values[name]))
 			}
 		}
 		if scope != "openid" && len(names) == 0 {
 			shares = append(shares, view.Share{Name: scope})
 		}
 	}
-	shares = append(shares, asked...)
+	shares = append(shares, p.mappedFor(v, g, members)...)
+	slices.SortStableFunc(shares, func(a, b view.Share) int {
+		switch {
+		case a.Asked == b.Asked:
+			return 0
+		case a.Asked:
+			return 1
+		default:
+			return -1
+		}
+	})
 	if len(shares) == 0 {
 		shares = []view.Share{{Name: "openid"}}
+	}
+	return shares, nil
+}
+
+// membershipsFor are the memberships that an application may get one of: that
+// which the customer has chosen for it where he is signed in here, else all.
+func (p *Pages) membershipsFor(v *visit, g grant.Grant) ([]organization.Membership, error) {
+	if !slices.Contains(g.Scopes, organization.Scope) {
+		return nil, nil
+	}
+	members, err := p.Organizations.Memberships(v.ctx(), v.t.ID, v.who.ID)
+	if err != nil || len(members) < 2 {
+		return members, err
+	}
+	chosen, err := p.Organizations.Chosen(v.ctx(), v.t.ID, v.who.ID, v.client.Session.ID, g.Application)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range members {
+		if m.Organization.ID == chosen {
+			return []organization.Membership{m}, nil
+		}
+	}
+	return members, nil
+}
+
+func belonging(members []organization.Membership) string {
+	var all []string
+	for _, m := range members {
+		all = append(all, step.Belonging(m))
+	}
+	return strings.Join(all, " · ")
+}
+
+// mappedFor are the claims of the operator's own that an application gets, with
+// their values. One that depends on the organization has a value for each that
+// the application may get.
+func (p *Pages) mappedFor(v *visit, g allowed, members []organization.Membership) []view.Share {
+	if g.app == nil {
+		return nil
+	}
+	sharing := step.Sharing{Application: g.app, Customer: v.who, Scopes: g.Scopes, Allowed: g.Claims, GrantedAt: g.GrantedAt, Now: p.Clock.Now()}
+	set := g.app.ClaimSet(p.Claims, v.t)
+	claims := sharing.Mapped(v.ctx(), set)
+	shares := make([]view.Share, len(claims))
+	for i, c := range claims {
+		shares[i] = view.Share{Name: c.Name, Label: view.Literal(labelOf(c, v.client.Language))}
+	}
+	values := make([][]string, len(claims))
+	add := func(claims []step.Claim) {
+		for i, c := range claims { // the same ones, in the same order, whatever the organization
+			if text := p.readable(v.client.Language, c.Name, c.Value); text != "" && !slices.Contains(values[i], text) {
+				values[i] = append(values[i], text)
+			}
+		}
+	}
+	for i := range members {
+		sharing.Member = &members[i]
+		add(sharing.Mapped(v.ctx(), set))
+	}
+	if len(members) == 0 {
+		add(claims)
+	}
+	for i := range shares {
+		shares[i].Value = strings.Join(values[i], " · ")
+		shares[i].Asked = shares[i].Value == ""
 	}
 	return shares
 }

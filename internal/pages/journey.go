@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/cardea-id/cardea/internal/browser"
 	"github.com/cardea-id/cardea/internal/customer"
@@ -155,10 +156,11 @@ func (p *Pages) toAccount(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 		done.Done = "password_saved_alone"
 	case finished.Outcome == "address-added" && finished.Replaced:
 		done.Done = "address_changed"
-	case finished.Outcome == "address-added":
-		done.Done = "address_added"
-	case finished.Outcome == "address-removed":
-		done.Done = "address_removed"
+	default:
+		done.Done = map[string]string{"address-added": "address_added", "address-removed": "address_removed", "address-confirmed": "address_confirmed"}[finished.Outcome]
+	}
+	if finished.Of == identifier.Phone {
+		done.Done = strings.Replace(done.Done, "address_", "number_", 1)
 	}
 	of := id.Session("")
 	if client.Session != nil {

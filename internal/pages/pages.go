@@ -24,6 +24,7 @@ import (
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/brand"
 	"github.com/cardea-id/cardea/internal/browser"
+	"github.com/cardea-id/cardea/internal/claim"
 	"github.com/cardea-id/cardea/internal/clientip"
 	"github.com/cardea-id/cardea/internal/clock"
 	"github.com/cardea-id/cardea/internal/credential"
@@ -59,6 +60,7 @@ type Options struct {
 	Sessions      *session.Sessions
 	Grants        *grant.Grants
 	Organizations *organization.Organizations
+	Claims        *claim.Sets
 	Passwords     *credential.Passwords
 	Applications  *application.Store
 	Views         *view.Views

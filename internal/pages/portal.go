@@ -28,6 +28,7 @@ const (
 	preferencesPath  = "/account/preferences"
 	passwordPath     = "/account/password"
 	addressesPath    = "/account/addresses"
+	numbersPath      = "/account/numbers"
 	closePath        = "/account/close"
 
 	organizationsPath = "/account/organizations"

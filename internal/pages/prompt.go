@@ -8,6 +8,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/application"
 	"github.com/cardea-id/cardea/internal/budget"
+	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/journey/step"
 	"github.com/cardea-id/cardea/internal/pages/view"
@@ -120,18 +121,21 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 			page.Notice = &view.Notice{Tone: view.Problem, Text: view.T("notice.no_texts")}
 		}
 	case step.ProveAddressPrompt:
-		page.Data = view.Code{Address: prompt.Address, New: true, Length: prompt.Digits, Resend: true, Back: true}
+		returned := s.Journey == "confirm-address"
+		page.Data = view.Code{Address: prompt.Address, Phone: prompt.Of == identifier.Phone, New: !returned, Returned: returned, Length: prompt.Digits, Resend: true, Back: true}
 		p.describeCode(s, page, prompt.Sent, false)
 	case step.NewAddressPrompt:
 		keep("identifier", prompt.Value)
 		if s.typed.Get("end_others") != "" {
 			page.Values["end_others"] = "true"
 		}
-		page.Data = view.NewAddress{Replaces: prompt.Replaces}
+		page.Data = view.NewAddress{Phone: prompt.Of == identifier.Phone, Replaces: prompt.Replaces}
+	case step.ConfirmAddressPrompt:
+		page.Data = view.ConfirmAddress{Address: prompt.Address}
 	case step.CloseAccountPrompt:
 		page.Data = view.CloseAccount{Until: prompt.Until}
 	case step.RemoveAddressPrompt:
-		page.Data = view.RemoveAddress{Address: prompt.Address, Last: prompt.Last}
+		page.Data = view.RemoveAddress{Phone: prompt.Of == identifier.Phone, Address: prompt.Address, Last: prompt.Last}
 	case step.NewPasswordPrompt:
 		page.Data = view.NewPassword{Identifier: prompt.Identifier, MinLength: prompt.MinLength, Skip: prompt.MaySkip, Recovery: prompt.Recovery, Account: prompt.Account}
 		if prompt.Account && (!s.typed.Has("new_password") || s.typed.Get("end_others") != "") {
@@ -199,7 +203,9 @@ func (p *Pages) describeCode(s shown, page *view.Page, sent, mailed bool) {
 }
 
 // titled tells whether what a notice says has a title and a button of its own.
-func titled(text string) bool { return text == "code_first" || text == "address_taken" }
+func titled(text string) bool {
+	return slices.Contains([]string{"code_first", "address_taken", "number_taken"}, text)
+}
 
 // kindsOf are the kinds of address that a field takes. Identifiers of the
 // tenant's own look like user names.

@@ -2,6 +2,7 @@ package pages
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +34,8 @@ var faultWords = map[string]string{
 	"code_expired":               "error.code_expired",
 	"code_exhausted":             "error.code_tries",
 	"address_same":               "error.address_same",
+	"number_same":                "error.number_same",
+	"number_no_texts":            "error.number_no_texts",
 	"field_empty":                "error.required",
 	"field_invalid":              "error.invalid",
 	"organization_gone":          "error.organization_gone",
@@ -133,10 +136,32 @@ func (p *Pages) readable(lang, name string, value any) string {
 				return told
 			}
 		}
+		if at, err := time.Parse(time.RFC3339, value); err == nil && !standard(name) {
+			return p.Views.Words().Localizer(lang).Date(at)
+		}
 		return value
 	case float64:
 		return strconv.FormatFloat(value, 'f', -1, 64)
+	case bool:
+		return p.Views.Words().Localizer(lang).Text(map[bool]string{true: "share.yes", false: "share.no"}[value], nil)
+	case []any:
+		var parts []string
+		for _, part := range value {
+			if text := p.readable(lang, "", part); text != "" {
+				parts = append(parts, text)
+			}
+		}
+		return strings.Join(parts, ", ")
 	case map[string]any:
+		if name != "address" {
+			var parts []string
+			for _, part := range slices.Sorted(maps.Keys(value)) {
+				if text := p.readable(lang, "", value[part]); text != "" {
+					parts = append(parts, part+": "+text)
+				}
+			}
+			return strings.Join(parts, ", ")
+		}
 		if whole, ok := value["formatted"].(string); ok && whole != "" {
 			return strings.Join(strings.Fields(whole), " ")
 		}

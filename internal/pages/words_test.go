@@ -17,7 +17,8 @@ func TestEverythingHasWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys := []string{"notice.code_sent", "notice.code_expired", "notice.send_paused", "notice.code_paused", "notice.password_paused",
-		"notice.access_removed", "notice.password_saved", "notice.disowned", "message.no_account", "message.no_account_title", "notice.device_signed_out", "notice.others_signed_out",
+		"notice.address_added", "notice.address_changed", "notice.address_removed", "notice.address_confirmed", "notice.number_added", "notice.number_changed", "notice.number_removed",
+		"message.number_taken", "message.number_taken_title", "message.number_taken_continue", "message.address_taken_title", "notice.access_removed", "notice.password_saved", "notice.disowned", "message.no_account", "message.no_account_title", "notice.device_signed_out", "notice.others_signed_out",
 		"notice.saved", "notice.profile_saved", "notice.profile_changed", "notice.password_saved_alone", "notice.address_added", "notice.address_changed", "notice.address_removed",
 		"message.code_first", "message.code_first_title", "message.code_first_continue", "message.address_taken", "message.address_taken_title", "message.address_taken_continue"}
 	for _, key := range faultWords {
@@ -54,7 +55,7 @@ func TestEveryPromptHasAPage(t *testing.T) {
 	p := &Pages{Options: Options{Views: views}}
 	for _, prompt := range []journey.Prompt{
 		step.IdentifyPrompt{}, step.CreateAccountPrompt{}, step.RecoverPrompt{}, step.DisownPrompt{}, step.KeepPrompt{}, step.InvitationPrompt{}, step.PasswordPrompt{}, step.CodePrompt{}, step.NewPasswordPrompt{},
-		step.NewAddressPrompt{}, step.ProveAddressPrompt{}, step.RemoveAddressPrompt{}, step.CloseAccountPrompt{}, step.CollectPrompt{}, step.TermsPrompt{}, step.ConsentPrompt{}, step.NoticePrompt{}, step.DenyPrompt{},
+		step.NewAddressPrompt{}, step.ProveAddressPrompt{}, step.RemoveAddressPrompt{}, step.ConfirmAddressPrompt{}, step.CloseAccountPrompt{}, step.CollectPrompt{}, step.TermsPrompt{}, step.ConsentPrompt{}, step.NoticePrompt{}, step.DenyPrompt{},
 	} {
 		page := view.Page{Values: map[string]string{}}
 		p.describe(&tenant.Tenant{}, shown{View: &journey.View{Prompt: prompt}, lang: "en"}, &page)
@@ -83,7 +84,10 @@ func TestValuesAreReadable(t *testing.T) {
 		{"address", map[string]any{"formatted": "1 High Street\nLondon"}, "1 High Street London"},
 		{"address", map[string]any{"locality": "London", "street_address": "1 High Street", "country": 4}, "1 High Street, London"},
 		{"points", float64(1200), "1200"},
-		{"vip", true, "true"},
+		{"vip", true, "Yes"},
+		{"since", "2024-03-01T10:00:00Z", "1 March 2024"},
+		{"stores", []any{"Porto", 2.0, nil, true}, "Porto, 2, Yes"},
+		{"person", map[string]any{"name": "Ana", "ages": []any{1.0, 2.0}, "car": nil}, "ages: 1, 2, name: Ana"},
 		{"nickname", nil, ""},
 	} {
 		if got := p.readable("en", tt.name, tt.value); got != tt.want {

@@ -416,7 +416,7 @@ func (s shownPage) goesTo(t testing.TB, prefix string) shownPage {
 
 func (s shownPage) says(t testing.TB, texts ...string) shownPage {
 	t.Helper()
-	plain := html.UnescapeString(s.body)
+	plain := html.UnescapeString(strings.ReplaceAll(s.body, "<wbr>", ""))
 	for _, text := range texts {
 		if !strings.Contains(plain, text) {
 			t.Errorf("the page %q does not say %q:\n%s", s.name(), text, s.body)
@@ -427,7 +427,7 @@ func (s shownPage) says(t testing.TB, texts ...string) shownPage {
 
 func (s shownPage) saysNot(t testing.TB, texts ...string) shownPage {
 	t.Helper()
-	plain := html.UnescapeString(s.body)
+	plain := html.UnescapeString(strings.ReplaceAll(s.body, "<wbr>", ""))
 	for _, text := range texts {
 		if strings.Contains(plain, text) {
 			t.Errorf("the page %q says %q:\n%s", s.name(), text, s.body)

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/challenge"
@@ -39,9 +40,9 @@ var lifecycleTemplates = map[customer.About]notify.Template{
 }
 
 // lifecycleNotice makes ready what a customer is told of the life of his
-// account, at every e-mail address that he has proved, or by text message where
-// he has none; who is invited, at the
-// ones that he is to prove, with a link that does. The language is the one that
+// account, at every e-mail address that he has proved, by text message where
+// mail does not reach him; who is invited, at the ones that he is to prove, with
+// a link that does. The language is the one that
 // he has told, else the tenant's first.
 func (s *Server) lifecycleNotice(ctx context.Context, n customer.Notice) (func(*sqldb.Tx) error, error) {
 	who := n.Customer
@@ -64,13 +65,14 @@ func (s *Server) lifecycleNotice(ctx context.Context, n customer.Notice) (func(*
 	now := s.Clock.Now()
 	var messages []notify.Message
 	var links []challenge.Link
-	by, kind := step.NoticesBy(t, who)
+	told := who.Told(t.Settings)
 	if invited { // the link proves an e-mail address
-		by, kind = notify.ByMail, identifier.Email
+		told = slices.DeleteFunc(slices.Clone(who.Identifiers), func(it customer.Identifier) bool { return it.Kind != identifier.Email || it.Verified })
 	}
-	for _, it := range who.Identifiers {
-		if it.Kind != kind || it.Verified == invited || by == notify.ByText && !step.Textable(t, it.Key) {
-			continue
+	for _, it := range told {
+		by := notify.ByMail
+		if it.Kind == identifier.Phone {
+			by = notify.ByText
 		}
 		address, err := identifier.Normalise(it.Kind, it.Display, identifier.Options{})
 		if err != nil {
@@ -98,6 +100,13 @@ func (s *Server) lifecycleNotice(ctx context.Context, n customer.Notice) (func(*
 			s.Challenges.IssueLink(tx, link)
 		}
 		for _, m := range messages {
+			if m.By == notify.ByText {
+				if room, err := s.Budgets.TakeIn(tx, t.ID, step.NoticeClaim(t, keys, m.To)); err != nil {
+					return err
+				} else if !room {
+					continue
+				}
+			}
 			if err := s.Outbox.Enqueue(tx, m); err != nil {
 				return fmt.Errorf("tell the customer: %w", err)
 			}

@@ -145,7 +145,7 @@ func TestInvitedNewcomer(t *testing.T) {
 					}
 				}
 				for _, words := range []string{"ACME Ltd", "Administrator", newcomer} {
-					if !strings.Contains(p.Body, words) {
+					if !strings.Contains(servertest.Text(p.Body), words) {
 						t.Errorf("the page does not say %q: %s", words, servertest.Text(p.Body))
 					}
 				}

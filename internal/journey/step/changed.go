@@ -9,6 +9,7 @@ import (
 	"github.com/cardea-id/cardea/internal/challenge"
 	"github.com/cardea-id/cardea/internal/credential"
 	"github.com/cardea-id/cardea/internal/customer"
+	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/journey"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
@@ -19,6 +20,7 @@ import (
 // change is what a journey for who is signed in does at its end.
 type change struct {
 	outcome string
+	of      identifier.Kind          // of the address that is changed, "" for none
 	apply   func(tx *sqldb.Tx) error // in the transaction, when the customer is held
 	notices []notify.Message
 	links   []challenge.Link
@@ -48,7 +50,7 @@ func (f Finish) withSession(ctx context.Context, run *journey.Run) (*customer.Cu
 // cookie; the others do unless the customer wants them signed out.
 func (f Finish) change(ctx context.Context, run *journey.Run, who *customer.Customer, key *keyring.Customer, c change) (*journey.Finished, journey.Result, error) {
 	s := run.State
-	finished := &journey.Finished{Outcome: c.outcome, Customer: who.ID, EndedOthers: s.EndOthers, Replaced: s.Target != "" && c.outcome == addressAdded}
+	finished := &journey.Finished{Outcome: c.outcome, Customer: who.ID, Of: c.of, EndedOthers: s.EndOthers, Replaced: s.Target != "" && c.outcome == addressAdded}
 	var secret session.Secret
 	var epoch int64
 	err := f.DB.Write(ctx, func(tx *sqldb.Tx) error {
@@ -79,7 +81,7 @@ func (f Finish) change(ctx context.Context, run *journey.Run, who *customer.Cust
 		if err := f.others(tx, run, s.Epoch, epoch); err != nil {
 			return err
 		}
-		if err := f.tell(tx, c.notices, c.links); err != nil {
+		if err := f.tell(tx, run, c.notices, c.links); err != nil {
 			return err
 		}
 		methods, acr := methodsOf(run), ACR
@@ -145,12 +147,15 @@ func (f Finish) passwordChanged(ctx context.Context, run *journey.Run) (*journey
 }
 
 // addressAdded gives the customer the address that he has proved, in the place
-// of another where the journey is about one. Every address that he has had is
-// told, and the new one.
+// of another where the journey is about one. Every address and number that he has
+// had is told, and the new one: who reads one of them may not be he.
 func (f Finish) addressAdded(ctx context.Context, run *journey.Run) (*journey.Finished, journey.Result, error) {
 	s := run.State
 	if s.Address == nil || !s.Address.Proved {
 		return nil, journey.Result{}, journey.ErrForged
+	}
+	if !his(run, s.Address.Kind) {
+		return nil, journey.Result{}, journey.ErrExpired // numbers were turned off since
 	}
 	who, key, err := f.withSession(ctx, run)
 	if err != nil {
@@ -163,7 +168,7 @@ func (f Finish) addressAdded(ctx context.Context, run *journey.Run) (*journey.Fi
 		}
 		template = notify.AddressChanged
 	}
-	notices, err := f.notices(run, who, key, template)
+	notices, err := f.noticesTo(run, who, key, template, who.Proved(run.Tenant.Settings))
 	if err != nil {
 		return nil, journey.Result{}, err
 	}
@@ -177,7 +182,7 @@ func (f Finish) addressAdded(ctx context.Context, run *journey.Run) (*journey.Fi
 	for i := range notices {
 		notices[i].Data.Address = s.Address.Display
 	}
-	return f.change(ctx, run, who, key, change{outcome: addressAdded, notices: notices, links: links, apply: func(tx *sqldb.Tx) error {
+	return f.change(ctx, run, who, key, change{outcome: addressAdded, of: s.Address.Kind, notices: notices, links: links, apply: func(tx *sqldb.Tx) error {
 		spent, err := f.Challenges.Spend(tx, challenge.Asked{
 			Tenant: run.Tenant.ID, Handle: s.Address.Handle, Challenge: s.Address.Challenge, Purpose: addressPurpose, Run: s.Run,
 		})
@@ -210,18 +215,18 @@ func (f Finish) give(tx *sqldb.Tx, run *journey.Run, who *customer.Customer, key
 	return err
 }
 
-// addressRemoved takes an address from the customer, and tells it and those that
-// stay.
+// addressRemoved takes an address or a number from the customer, and tells it and
+// those that stay.
 func (f Finish) addressRemoved(ctx context.Context, run *journey.Run) (*journey.Finished, journey.Result, error) {
 	who, key, err := f.withSession(ctx, run)
 	if err != nil {
 		return nil, journey.Result{}, err
 	}
 	it, found := addressOf(who, run.State.Target)
-	if !found || !reachedWithout(who, it.ID) {
+	if !found || !his(run, it.Kind) || !MayRemove(run.Tenant.Settings, who, it) {
 		return nil, journey.To("refused"), nil
 	}
-	notices, err := f.notices(run, who, key, notify.AddressRemoved)
+	notices, err := f.noticesTo(run, who, key, notify.AddressRemoved, who.Proved(run.Tenant.Settings))
 	if err != nil {
 		return nil, journey.Result{}, err
 	}
@@ -234,15 +239,16 @@ func (f Finish) addressRemoved(ctx context.Context, run *journey.Run) (*journey.
 	}
 	// Whether another address is left was read before: every change of an address
 	// that lets him in raises the epoch, which change compares.
-	return f.change(ctx, run, who, key, change{outcome: addressRemoved, notices: notices, links: links, apply: func(tx *sqldb.Tx) error {
+	return f.change(ctx, run, who, key, change{outcome: addressRemoved, of: it.Kind, notices: notices, links: links, apply: func(tx *sqldb.Tx) error {
 		return f.Directory.RemoveIdentifier(tx, run.Tenant.ID, who.ID, it.ID, string(who.ID))
 	}})
 }
 
 // The ends of journeys for who is signed in.
 const (
-	passwordChanged = "password-changed"
-	addressAdded    = "address-added"
-	addressRemoved  = "address-removed"
-	accountClosed   = "account-closed"
+	passwordChanged  = "password-changed"
+	addressAdded     = "address-added"
+	addressRemoved   = "address-removed"
+	addressConfirmed = "address-confirmed"
+	accountClosed    = "account-closed"
 )

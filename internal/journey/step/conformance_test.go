@@ -169,6 +169,30 @@ var kinds = map[string]held{
 		right: []string{"code", "code of " + fresh}, outcome: "proved", ends: true,
 		wrong: [][]string{{"code", "12345"}, {"code", strings.Repeat("1", 5000)}, {"code", "\x00"}, {"password", password}},
 	},
+	"confirm-address": {
+		reach: func(t *testing.T, w *world) *browser {
+			b := inAccount(t, w)
+			keys, err := w.Ring.Tenant(t.Context(), w.Tenant.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.Fake.Advance(time.Second)
+			if err := w.DB.Write(t.Context(), func(tx *sqldb.Tx) error {
+				_, err := w.Directory.MarkUndeliverable(tx, keys, w.Tenant.ID, b.Finished.Customer, journeytest.Address(t, v), customer.Bounced, tx.Now(), "test")
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			who, err := w.Directory.Get(t.Context(), w.Tenant.ID, b.Finished.Customer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.Target = who.Identifiers[0].ID
+			return b.Begin(t, "confirm-address")
+		},
+		right: []string{"decision", "send"}, outcome: "confirmed",
+		wrong: [][]string{{"decision", "perhaps"}, {"decision", ""}, {"password", password}},
+	},
 	"close-account": {
 		reach: func(t *testing.T, w *world) *browser { return inAccount(t, w).Begin(t, "close-account") },
 		right: []string{"decision", "close"}, outcome: "confirmed", ends: true,

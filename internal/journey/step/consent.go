@@ -52,12 +52,16 @@ func (c Consent) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, 
 	if it, has := found.Primary(identifier.Email); has {
 		p.As = it.Display
 	}
+	member, err := c.settled(ctx, run)
+	if err != nil {
+		return nil, err
+	}
 	values := found.Claims(run.State.Scopes)
 	for _, scope := range run.State.Scopes {
 		if scope == organization.Scope {
-			claim, err := c.organizationClaim(ctx, run)
-			if err != nil {
-				return nil, err
+			claim := Claim{Name: organization.Scope}
+			if member != nil {
+				claim.Value = Belonging(*member)
 			}
 			p.Claims = append(p.Claims, claim)
 			continue
@@ -75,7 +79,12 @@ func (c Consent) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, 
 			p.Other = append(p.Other, scope)
 		}
 	}
-	p.Claims = append(p.Claims, c.mappedClaims(ctx, run, found)...)
+	if set := c.mappedOf(run); run.Application != nil {
+		p.Claims = append(p.Claims, Sharing{
+			Application: run.Application, Customer: found, Scopes: run.State.Scopes, Allowed: set.Consents(run.State.Scopes),
+			GrantedAt: run.Now, Member: member, Now: run.Now,
+		}.Mapped(ctx, set)...)
+	}
 	// What is not known yet is allowed with the rest, and goes out once it is:
 	// it is listed too, after what there is.
 	slices.SortStableFunc(p.Claims, func(a, b Claim) int {
@@ -101,28 +110,6 @@ func (c Capabilities) mappedOf(run *journey.Run) *claim.Set {
 		return nil
 	}
 	return run.Application.ClaimSet(c.Claims, run.Tenant)
-}
-
-// mappedClaims are the operator's own claims that say something of the customer,
-// as the application would get them. One that cannot be said now is listed, as
-// it is allowed with the rest.
-func (c Capabilities) mappedClaims(ctx context.Context, run *journey.Run, who *customer.Customer) []Claim {
-	set := c.mappedOf(run)
-	if len(set.Consents(run.State.Scopes)) == 0 {
-		return nil
-	}
-	profile, identifiers := who.Facts()
-	given := set.Evaluate(ctx, claim.Facts{
-		Customer: string(who.ID), CreatedAt: who.CreatedAt, Profile: profile, Identifiers: identifiers, Scopes: run.State.Scopes, GrantedAt: run.Now,
-		Application: string(run.Application.ID), Name: run.Application.Name, Allowed: set.Consents(run.State.Scopes), Now: run.Now,
-	})
-	var claims []Claim
-	for _, g := range given {
-		if g.Personal && !slices.ContainsFunc(claims, func(c Claim) bool { return c.Name == g.Name }) {
-			claims = append(claims, Claim{Name: g.Name, Value: g.Value, Label: g.Label, Mapped: true})
-		}
-	}
-	return claims
 }
 
 func (Consent) Answer(_ context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {

@@ -126,7 +126,7 @@ func (f Finish) disowned(ctx context.Context, run *journey.Run) (*journey.Finish
 			Data: map[string]any{"link": link.ID, "sessions_ended": ended}, Personal: agentOf(run), Sealer: key}); err != nil {
 			return err
 		}
-		return f.tell(tx, notices, nil)
+		return f.tell(tx, run, notices, nil)
 	})
 	switch {
 	case errors.Is(err, customer.ErrChanged), errors.Is(err, customer.ErrTaken): // somebody has it by now
@@ -160,7 +160,11 @@ func (c Capabilities) linked(run *journey.Run, notices []notify.Message) ([]chal
 // its customer and nobody else has it by now; nil where there is nothing to be
 // given back.
 func (f Finish) free(ctx context.Context, run *journey.Run, who *customer.Customer, sentTo string) (*identifier.Normalised, error) {
-	address, err := normalise(run, identifier.Email, sentTo)
+	kind := identifier.Email
+	if notify.CheckPhone(sentTo) == nil {
+		kind = identifier.Phone
+	}
+	address, err := normalise(run, kind, sentTo)
 	if err != nil {
 		return nil, fmt.Errorf("read where the link was sent: %w", err)
 	}
@@ -177,9 +181,10 @@ func (f Finish) free(ctx context.Context, run *journey.Run, who *customer.Custom
 }
 
 // restore undoes what somebody else may have done to the customer's addresses
+// and numbers
 // since the notice was written: those that were proved since are taken out, and
 // the one that the notice came to is his again. Whoever brings the link reads
-// mail there. Without it, an intruder who has put his own address in the place
+// messages there. Without it, an intruder who has put his own address in the place
 // of the customer's would recover the account by it.
 func (f Finish) restore(tx *sqldb.Tx, run *journey.Run, who *customer.Customer, key *keyring.Customer, link challenge.Link, free *identifier.Normalised) error {
 	since := link.Expires.Add(-linkLife)

@@ -28,7 +28,7 @@ const ACR = "urn:cardea:acr:1fa"
 type Finish struct{ Capabilities }
 
 // outcomes are how a journey can be finished.
-var outcomes = []string{"authenticated", "recovered", "disowned", "consented", "denied", passwordChanged, addressAdded, addressRemoved, accountClosed, "joined", "declined", "organization"}
+var outcomes = []string{"authenticated", "recovered", "disowned", "consented", "denied", passwordChanged, addressAdded, addressRemoved, addressConfirmed, accountClosed, "joined", "declined", "organization"}
 
 func (Finish) Outcomes() []string                               { return []string{"refused", "taken", "closed"} }
 func (Finish) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
@@ -68,6 +68,8 @@ func (f Finish) Finish(ctx context.Context, run *journey.Run) (*journey.Finished
 		return f.addressAdded(ctx, run)
 	case addressRemoved:
 		return f.addressRemoved(ctx, run)
+	case addressConfirmed:
+		return f.addressConfirmed(ctx, run)
 	case accountClosed:
 		return f.accountClosed(ctx, run)
 	case "joined", "declined":
@@ -189,7 +191,7 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		if err := f.keep(tx, run, key, who, before); err != nil {
 			return err
 		}
-		if err := f.tell(tx, notices, links); err != nil {
+		if err := f.tell(tx, run, notices, links); err != nil {
 			return err
 		}
 		if !created {

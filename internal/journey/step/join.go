@@ -45,9 +45,10 @@ func byLink(s *journey.State) bool {
 	return slices.ContainsFunc(s.Proofs, func(p journey.Proof) bool { return p.Purpose == InvitationPurpose })
 }
 
-// byAddress tells whether a code that was mailed, or a link, is among the proofs.
+// byAddress tells whether a code that was sent to an address or to a number, or a
+// link, is among the proofs.
 func byAddress(s *journey.State) bool {
-	return slices.ContainsFunc(s.Proofs, func(p journey.Proof) bool { return p.Method == "otp" })
+	return slices.ContainsFunc(s.Proofs, func(p journey.Proof) bool { return p.Method == "otp" || p.Method == "sms" })
 }
 
 // admit lets the customer of a run in as part of the finish, who is held in the

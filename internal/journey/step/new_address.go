@@ -12,7 +12,7 @@ import (
 	"github.com/cardea-id/cardea/internal/journey"
 )
 
-// NewAddress asks who is signed in for an address of a kind that is to be his,
+// NewAddress asks who is signed in for an e-mail address or a phone number that is to be his,
 // beside the others or, where the journey has a target, in its place. It says
 // the same to an address that another account has.
 type NewAddress struct{ Capabilities }
@@ -26,9 +26,16 @@ type NewAddressPrompt struct {
 
 func (NewAddressPrompt) Kind() string { return "new-address" }
 
-// reachable are the kinds of addresses that codes and notices can be sent to:
-// a customer keeps one of them that he has proved.
-var reachable = []identifier.Kind{identifier.Email}
+// reachable are the kinds of addresses that codes and notices can be sent to,
+// which a customer adds, changes and removes himself.
+var reachable = []identifier.Kind{identifier.Email, identifier.Phone}
+
+// his tells whether a kind of address is the customer's to change: what else the
+// business has given is the business's, and so are numbers where the tenant
+// sends no codes to phones.
+func his(run *journey.Run, kind identifier.Kind) bool {
+	return slices.Contains(reachable, kind) && (kind != identifier.Phone || run.Tenant.Settings.Phone.Enabled)
+}
 
 func (NewAddress) Outcomes() []string                               { return []string{"named", "back"} }
 func (NewAddress) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
@@ -42,10 +49,10 @@ func (NewAddress) Check(c journey.Config) error {
 
 func (n NewAddress) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, error) {
 	p := NewAddressPrompt{Of: identifier.Kind(run.Config.Text("kind")), Value: run.State.Hint}
-	if run.State.Target == "" {
+	if run.State.Target == "" && his(run, p.Of) {
 		return p, nil
 	}
-	target, _, err := n.target(ctx, run)
+	target, _, err := n.replaced(ctx, run, p.Of)
 	p.Replaces = target.Display
 	return p, err
 }
@@ -64,26 +71,45 @@ func (n NewAddress) Answer(ctx context.Context, run *journey.Run, answer journey
 	if len(typed) <= identifier.MaxBytes {
 		run.State.Hint = typed
 	}
-	address, err := normalise(run, identifier.Kind(run.Config.Text("kind")), typed)
-	if err != nil {
-		return journey.Again(identifierError(err)), nil
-	}
-	_, who, err := n.target(ctx, run)
+	kind := identifier.Kind(run.Config.Text("kind"))
+	_, who, err := n.replaced(ctx, run, kind)
 	if err != nil {
 		return journey.Result{}, err
+	}
+	address, err := normalise(run, kind, typed)
+	switch {
+	case err != nil:
+		return journey.Again(identifierError(err)), nil
+	case kind == identifier.Phone && !textable(run, address.Key):
+		return journey.Again(journey.FieldError{Field: "identifier", Code: "number_no_texts"}), nil
 	}
 	if slices.ContainsFunc(who.Identifiers, func(it customer.Identifier) bool {
 		return it.Verified && it.Kind == address.Kind && it.Key == address.Key
 	}) {
-		return journey.Again(journey.FieldError{Field: "identifier", Code: "address_same"}), nil
+		same := "address_same"
+		if kind == identifier.Phone {
+			same = "number_same"
+		}
+		return journey.Again(journey.FieldError{Field: "identifier", Code: same}), nil
 	}
 	run.State.Address = &journey.NewAddress{Normalised: address}
 	run.State.EndOthers = answer.Value("end_others") != ""
 	return journey.To("named"), nil
 }
 
+// replaced is target for a journey that is about addresses of a kind: none of
+// another is put in the place of one.
+func (c Capabilities) replaced(ctx context.Context, run *journey.Run, kind identifier.Kind) (customer.Identifier, *customer.Customer, error) {
+	it, who, err := c.target(ctx, run)
+	if err == nil && (!his(run, kind) || run.State.Target != "" && it.Kind != kind) {
+		err = journey.ErrExpired
+	}
+	return it, who, err
+}
+
 // target reads who is signed in, and the address of his that the journey is
-// about, where it is about one. One that is no longer his ends the journey.
+// about, where it is about one. One that is not his, or not his to change, ends
+// the journey.
 func (c Capabilities) target(ctx context.Context, run *journey.Run) (customer.Identifier, *customer.Customer, error) {
 	if !journey.InSession(run) {
 		return customer.Identifier{}, nil, journey.ErrCrossed
@@ -99,7 +125,7 @@ func (c Capabilities) target(ctx context.Context, run *journey.Run) (customer.Id
 		return customer.Identifier{}, who, nil
 	}
 	it, found := addressOf(who, run.State.Target)
-	if !found {
+	if !found || !his(run, it.Kind) {
 		return it, nil, journey.ErrExpired
 	}
 	return it, who, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/id"
@@ -90,16 +89,11 @@ func (f Finish) chosen(ctx context.Context, run *journey.Run) (*journey.Finished
 	return &journey.Finished{Outcome: "organization", Customer: s.Customer}, journey.Result{}, nil
 }
 
-// organizationClaim is what the consent to the scope "organization" would share:
-// the organization that was settled, with the customer's roles in it.
-func (c Capabilities) organizationClaim(ctx context.Context, run *journey.Run) (Claim, error) {
-	claim := Claim{Name: organization.Scope}
+// settled is the customer's membership of the organization that was settled, nil
+// where none was or he is a member no more.
+func (c Capabilities) settled(ctx context.Context, run *journey.Run) (*organization.Membership, error) {
 	if run.State.Organization == "" {
-		return claim, nil
+		return nil, nil //nolint:nilnil // no membership is an answer
 	}
-	member, err := c.Organizations.Membership(ctx, run.Tenant.ID, run.State.Customer, run.State.Organization)
-	if err == nil && member != nil {
-		claim.Value = member.Organization.Name + " (" + strings.Join(member.Roles, ", ") + ")"
-	}
-	return claim, err
+	return c.Organizations.Membership(ctx, run.Tenant.ID, run.State.Customer, run.State.Organization)
 }

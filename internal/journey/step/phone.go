@@ -1,10 +1,13 @@
 package step
 
 import (
+	"time"
+
 	"github.com/cardea-id/cardea/internal/budget"
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/journey"
+	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
@@ -21,27 +24,33 @@ func byText(run *journey.Run) bool { return hasNumber(run) && !run.State.ByMail 
 // takesTexts tells whether text messages are sent to the number that was named.
 func takesTexts(run *journey.Run) bool { return textable(run, run.State.Subject.Key) }
 
-func textable(run *journey.Run, number string) bool { return Textable(run.Tenant, number) }
-
-// Textable tells whether a tenant's text messages are sent to a number: a mobile
-// phone's, of a country that the tenant names.
-func Textable(t *tenant.Tenant, number string) bool {
-	return identifier.TakesTexts(number) && t.Settings.TextsTo(identifier.Country(number))
+func textable(run *journey.Run, number string) bool {
+	return customer.Textable(run.Tenant.Settings, number)
 }
 
-// NoticesBy is how a customer is told of what was done with his account, and the
-// kind of address that is for: by mail, or by text message who has no e-mail
-// address that he has proved.
-func NoticesBy(t *tenant.Tenant, who *customer.Customer) (notify.Channel, identifier.Kind) {
-	if mail, has := who.Primary(identifier.Email); (!has || !mail.Verified) && t.Settings.Phone.Enabled {
-		return notify.ByText, identifier.Phone
+// channelOf is how messages to a kind of address travel.
+func channelOf(kind identifier.Kind) notify.Channel {
+	if kind == identifier.Phone {
+		return notify.ByText
 	}
-	return notify.ByMail, identifier.Email
+	return notify.ByMail
+}
+
+// NoticeClaim is what telling a customer something by text message draws on: a
+// budget of the number that is for notices alone. What strangers have sent to
+// the number takes nothing of it, so that none of them keeps a customer from
+// being told; and whoever has the account cannot have the tenant pay for more.
+func NoticeClaim(t *tenant.Tenant, keys *keyring.Tenant, number string) budget.Claim {
+	return budget.Claim{Kind: budget.TextNotice, Subject: budget.Stranger(keys.Lookup("text message", number)[0]),
+		Limit: budget.Limit{Window: time.Hour, PerWindow: t.Settings.Phone.NumberPerHour}}
 }
 
 // mayMail tells whether the code may be asked for by mail instead, to the
-// address of the account that the number finds: where there may be one.
-func mayMail(run *journey.Run) bool { return hasNumber(run) && run.State.Journey != "sign-up" }
+// address of the account that the number finds: where there may be one. Who is
+// signed in and named by a number has none.
+func mayMail(run *journey.Run) bool {
+	return hasNumber(run) && run.State.Journey != "sign-up" && run.Config.Text("purpose") != accountPurpose
+}
 
 // sends is what sending the code draws on.
 func sends(run *journey.Run) journey.Guard {

@@ -16,9 +16,10 @@ import (
 // addressPurpose is what the codes of ProveAddress are for: they let nobody in.
 const addressPurpose = "address"
 
-// ProveAddress has who is signed in prove a new address, by a code that is sent
-// to it. An address that another account has is sent the same code: that it is
-// taken is told only to who has brought the code back, and reads mail there.
+// ProveAddress has who is signed in prove an e-mail address or a phone number, by
+// a code that is sent to it. One that another account has is sent the same code:
+// that it is taken is told only to who has brought the code back, and reads
+// messages there.
 type ProveAddress struct{ Capabilities }
 
 // ProveAddressPrompt asks for the code.
@@ -52,12 +53,18 @@ func (p ProveAddress) Guard(run *journey.Run, answer journey.Answer) journey.Gua
 	return journey.Guard{Tests: budget.Code, Strong: run.State.Address.Strong}
 }
 
-// EnterGuard draws on the customer's budget and on that of the address.
+// EnterGuard draws on the customer's budget and on that of the address; for a
+// number also on what text messages draw on.
 func (ProveAddress) EnterGuard(run *journey.Run) journey.Guard {
-	if run.State.Address == nil {
+	to := run.State.Address
+	if to == nil {
 		return none
 	}
-	return journey.Guard{Sends: budget.Send, Address: string(handleOf(run))}
+	guard := journey.Guard{Sends: budget.Send, Address: string(handleOf(run))}
+	if to.Kind == identifier.Phone {
+		guard.Text = to.Key
+	}
+	return guard
 }
 
 // handleOf is the keyed hash of the new address.
@@ -74,6 +81,9 @@ func (p ProveAddress) Enter(ctx context.Context, run *journey.Run) error {
 		return journey.ErrForged
 	}
 	to.Challenge, to.Handle, to.Strong, to.Proved = "", nil, false, false
+	if to.Kind == identifier.Phone && !textable(run, to.Key) { // any more
+		return journey.ErrExpired
+	}
 	// Where no guess at a short code is good any more the code is a long one, as
 	// at the sign-in.
 	make := challenge.NewCode
@@ -101,7 +111,7 @@ func (p ProveAddress) Enter(ctx context.Context, run *journey.Run) error {
 			return err
 		}
 		return p.Outbox.Enqueue(tx, notify.Message{
-			Tenant: run.Tenant.ID, Brand: run.Tenant.Brand.ID, Key: run.Keys, Handle: handle, To: to.Key,
+			Tenant: run.Tenant.ID, Brand: run.Tenant.Brand.ID, Key: run.Keys, Handle: handle, To: to.Key, By: channelOf(to.Kind),
 			Template: notify.Code, Lang: run.Client.Language, Expires: expires,
 			Data: notify.Data{Code: code, ValidFor: limits.CodeLifetime.D(), Application: run.Tenant.Name,
 				Browser: agent.Browser, System: agent.OS, At: run.Now},

@@ -109,7 +109,7 @@ func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finis
 			Data: map[string]any{"method": methodOf(s), "sessions_ended": ended}, Personal: agentOf(run), Sealer: key}); err != nil {
 			return err
 		}
-		if err := f.tell(tx, notices, links); err != nil {
+		if err := f.tell(tx, run, notices, links); err != nil {
 			return err
 		}
 		finished.Session, secret, err = f.begin(tx, &afterwards, key, who, epoch, agent)
@@ -162,23 +162,21 @@ func methodOf(s *journey.State) string {
 	return ""
 }
 
-// notices are the messages that tell a customer, at every e-mail address that
-// he has proved, what has been done with his account, when, where and in which
-// browser. Who has none is told at every phone number that he has proved.
+// notices are the messages that tell a customer what has been done with his
+// account, when, where and in which browser: at every e-mail address that he has
+// proved, by text message where mail does not reach him.
 func (c Capabilities) notices(run *journey.Run, who *customer.Customer, key *keyring.Customer, template notify.Template) ([]notify.Message, error) {
-	by, kind := NoticesBy(run.Tenant, who)
-	var messages []notify.Message
-	for _, it := range who.Identifiers {
-		if it.Kind != kind || !it.Verified || by == notify.ByText && !textable(run, it.Key) {
-			continue
-		}
+	return c.noticesTo(run, who, key, template, who.Told(run.Tenant.Settings))
+}
+
+func (c Capabilities) noticesTo(run *journey.Run, who *customer.Customer, key *keyring.Customer, template notify.Template, told []customer.Identifier) ([]notify.Message, error) {
+	messages := make([]notify.Message, 0, len(told))
+	for _, it := range told {
 		address, err := normalise(run, it.Kind, it.Display)
 		if err != nil {
 			return nil, fmt.Errorf("read where a notice goes: %w", err)
 		}
-		message := c.notice(run, who, key, template, address)
-		message.By = by
-		messages = append(messages, message)
+		messages = append(messages, c.notice(run, who, key, template, address))
 	}
 	return messages, nil
 }
@@ -197,7 +195,7 @@ func (c Capabilities) notice(run *journey.Run, who *customer.Customer, key *keyr
 	}
 	return notify.Message{
 		Tenant: run.Tenant.ID, Brand: run.Tenant.Brand.ID, Customer: who.ID, Key: key,
-		Handle: run.Keys.Lookup(string(to.Kind), to.Key)[0], To: to.Key,
+		Handle: run.Keys.Lookup(string(to.Kind), to.Key)[0], To: to.Key, By: channelOf(to.Kind),
 		Template: template, Lang: lang, Data: data, Expires: run.Now.Add(noticeLife),
 	}
 }
@@ -209,13 +207,23 @@ const (
 	linkLife = 7 * 24 * time.Hour
 )
 
-// tell sends notices, with the links that are in them, as part of the
-// transaction of what they tell of.
-func (c Capabilities) tell(tx *sqldb.Tx, notices []notify.Message, links []challenge.Link) error {
-	for _, link := range links {
-		c.Challenges.IssueLink(tx, link)
-	}
-	for _, notice := range notices {
+// tell sends notices, with the links that are in the first of them, as part of
+// the transaction of what they tell of. A number that has been told as often as
+// it may be is not told again.
+func (c Capabilities) tell(tx *sqldb.Tx, run *journey.Run, notices []notify.Message, links []challenge.Link) error {
+	for n, notice := range notices {
+		if notice.By == notify.ByText {
+			room, err := c.Budgets.TakeIn(tx, run.Tenant.ID, NoticeClaim(run.Tenant, run.Keys, notice.To))
+			if err != nil {
+				return err
+			}
+			if !room {
+				continue
+			}
+		}
+		if n < len(links) {
+			c.Challenges.IssueLink(tx, links[n])
+		}
 		if err := c.Outbox.Enqueue(tx, notice); err != nil {
 			return fmt.Errorf("tell the customer: %w", err)
 		}

@@ -5,8 +5,9 @@ import (
 	"slices"
 
 	"github.com/cardea-id/cardea/internal/customer"
-	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/journey"
+	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 // RemoveAddress asks who is signed in whether to give up the address that the
@@ -15,6 +16,7 @@ type RemoveAddress struct{ Capabilities }
 
 // RemoveAddressPrompt asks.
 type RemoveAddressPrompt struct {
+	Of      identifier.Kind
 	Address string
 	Last    bool // no code and no notice would reach him without it: it stays
 }
@@ -30,7 +32,7 @@ func (r RemoveAddress) Prompt(ctx context.Context, run *journey.Run) (journey.Pr
 	if err != nil {
 		return nil, err
 	}
-	return RemoveAddressPrompt{Address: it.Display, Last: !reachedWithout(who, it.ID)}, nil
+	return RemoveAddressPrompt{Of: it.Kind, Address: it.Display, Last: !MayRemove(run.Tenant.Settings, who, it)}, nil
 }
 
 func (r RemoveAddress) Answer(ctx context.Context, run *journey.Run, answer journey.Answer) (journey.Result, error) {
@@ -47,16 +49,20 @@ func (r RemoveAddress) Answer(ctx context.Context, run *journey.Run, answer jour
 	if err != nil {
 		return journey.Result{}, err
 	}
-	if !reachedWithout(who, it.ID) {
+	if !MayRemove(run.Tenant.Settings, who, it) {
 		return journey.Again(), nil
 	}
 	return journey.To("confirmed"), nil
 }
 
-// reachedWithout tells whether a customer can be reached, and let in by a code,
-// without one of his addresses.
-func reachedWithout(who *customer.Customer, gone id.Identifier) bool {
-	return slices.ContainsFunc(who.Identifiers, func(it customer.Identifier) bool {
-		return it.ID != gone && it.Verified && slices.Contains(reachable, it.Kind)
+// MayRemove tells whether a customer may give up one of his addresses: not the
+// last that codes reach. Who has an e-mail address keeps one, so that a text
+// message does not become the only way to him (SECURITY, item 20).
+func MayRemove(s tenant.Settings, who *customer.Customer, gone customer.Identifier) bool {
+	if !gone.Verified {
+		return true // nothing is sent there
+	}
+	return slices.ContainsFunc(who.Proved(s), func(it customer.Identifier) bool {
+		return it.ID != gone.ID && (it.Kind == identifier.Email || gone.Kind == identifier.Phone) && (it.Arrives() || !gone.Arrives())
 	})
 }

@@ -57,28 +57,29 @@ type Capabilities struct {
 // Kinds returns all kinds of steps by the names that definitions use.
 func Kinds(c Capabilities) map[string]journey.Step {
 	return map[string]journey.Step{
-		"identify":       Identify{c},
-		"create-account": CreateAccount{c},
-		"recover":        Recover{c},
-		"password":       Password{c},
-		"new-password":   NewPassword{c},
-		"code":           Code{c},
-		"collect":        Collect{c},
-		"terms":          Terms{c},
-		"consent":        Consent{c},
-		"new-address":    NewAddress{c},
-		"prove-address":  ProveAddress{c},
-		"remove-address": RemoveAddress{c},
-		"close-account":  CloseAccount{c},
-		"membership":     Membership{c},
-		"join":           Join{c},
-		"organization":   Organization{c},
-		"disown":         Disown{c},
-		"keep":           Keep{c},
-		"invitation":     Invitation{c},
-		"notice":         Notice{},
-		"deny":           Deny{},
-		"finish":         Finish{c},
+		"identify":        Identify{c},
+		"create-account":  CreateAccount{c},
+		"recover":         Recover{c},
+		"password":        Password{c},
+		"new-password":    NewPassword{c},
+		"code":            Code{c},
+		"collect":         Collect{c},
+		"terms":           Terms{c},
+		"consent":         Consent{c},
+		"new-address":     NewAddress{c},
+		"prove-address":   ProveAddress{c},
+		"remove-address":  RemoveAddress{c},
+		"confirm-address": ConfirmAddress{c},
+		"close-account":   CloseAccount{c},
+		"membership":      Membership{c},
+		"join":            Join{c},
+		"organization":    Organization{c},
+		"disown":          Disown{c},
+		"keep":            Keep{c},
+		"invitation":      Invitation{c},
+		"notice":          Notice{},
+		"deny":            Deny{},
+		"finish":          Finish{c},
 	}
 }
 
@@ -138,9 +139,10 @@ func (c Capabilities) Subject(ctx context.Context, run *journey.Run, who id.Cust
 	if err != nil {
 		return fmt.Errorf("read who is signed in: %w", err)
 	}
-	for _, kind := range []identifier.Kind{identifier.Email, identifier.Username, identifier.Phone} {
+	// What codes reach goes before what they don't.
+	for _, kind := range []identifier.Kind{identifier.Email, identifier.Phone, identifier.Username} {
 		it, has := found.Primary(kind)
-		if !has || !it.Verified {
+		if !has || !it.Verified || kind == identifier.Phone && !textable(run, it.Key) {
 			continue
 		}
 		subject, err := normalise(run, kind, it.Display)

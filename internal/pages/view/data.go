@@ -48,7 +48,8 @@ type Code struct {
 	Back     bool
 	Password bool
 	Account  bool // something of the account is changed next
-	New      bool // the address is to be the customer's
+	New      bool // the address, or the number, is to be the customer's
+	Returned bool // it is his, and messages to it came back
 }
 
 // NewPassword asks for a new password. Field: new_password. Choices: skip.
@@ -60,9 +61,10 @@ type NewPassword struct {
 	Account    bool // who is signed in chooses it. Field: end_others. Choices: none
 }
 
-// NewAddress asks for an address that is to be the customer's. Fields:
-// identifier, end_others. Choices: back.
+// NewAddress asks for an e-mail address, or a phone number, that is to be the
+// customer's. Fields: identifier, end_others. Choices: back.
 type NewAddress struct {
+	Phone    bool
 	Replaces string // the address whose place it takes, "" for none
 }
 
@@ -73,9 +75,14 @@ type CloseAccount struct{ Until time.Time }
 // RemoveAddress asks whether to give an address up. Field: decision, remove.
 // Choices: back.
 type RemoveAddress struct {
+	Phone   bool
 	Address string
 	Last    bool // it stays: the page says why
 }
+
+// ConfirmAddress asks whether to send a code to an address that messages came back
+// from. Field: decision, send. Choices: back.
+type ConfirmAddress struct{ Address string }
 
 // Collect asks for parts of the profile. Fields: by claim name. Choices: skip.
 type Collect struct {
@@ -212,34 +219,35 @@ type SignedOut struct {
 // NotFound says that there is nothing at this address.
 type NotFound struct{ HomeURL string }
 
-func (Identify) page() string      { return "identify" }
-func (Password) page() string      { return "password" }
-func (Recover) page() string       { return "recover" }
-func (CreateAccount) page() string { return "signup" }
-func (Code) page() string          { return "code" }
-func (NewPassword) page() string   { return "newpassword" }
-func (NewAddress) page() string    { return "newaddress" }
-func (CloseAccount) page() string  { return "closeaccount" }
-func (RemoveAddress) page() string { return "removeaddress" }
-func (Collect) page() string       { return "collect" }
-func (Terms) page() string         { return "terms" }
-func (Consent) page() string       { return "consent" }
-func (Disown) page() string        { return "disown" }
-func (Keep) page() string          { return "keep" }
-func (Invitation) page() string    { return "invitation" }
-func (Message) page() string       { return "message" }
-func (Deny) page() string          { return "deny" }
-func (Fault) page() string         { return "fault" }
-func (Expired) page() string       { return "expired" }
-func (Limited) page() string       { return "limited" }
-func (Busy) page() string          { return "busy" }
-func (SignOut) page() string       { return "signout" }
-func (SignedOut) page() string     { return "signedout" }
-func (NotFound) page() string      { return "notfound" }
+func (Identify) page() string       { return "identify" }
+func (Password) page() string       { return "password" }
+func (Recover) page() string        { return "recover" }
+func (CreateAccount) page() string  { return "signup" }
+func (Code) page() string           { return "code" }
+func (NewPassword) page() string    { return "newpassword" }
+func (NewAddress) page() string     { return "newaddress" }
+func (CloseAccount) page() string   { return "closeaccount" }
+func (RemoveAddress) page() string  { return "removeaddress" }
+func (ConfirmAddress) page() string { return "confirmaddress" }
+func (Collect) page() string        { return "collect" }
+func (Terms) page() string          { return "terms" }
+func (Consent) page() string        { return "consent" }
+func (Disown) page() string         { return "disown" }
+func (Keep) page() string           { return "keep" }
+func (Invitation) page() string     { return "invitation" }
+func (Message) page() string        { return "message" }
+func (Deny) page() string           { return "deny" }
+func (Fault) page() string          { return "fault" }
+func (Expired) page() string        { return "expired" }
+func (Limited) page() string        { return "limited" }
+func (Busy) page() string           { return "busy" }
+func (SignOut) page() string        { return "signout" }
+func (SignedOut) page() string      { return "signedout" }
+func (NotFound) page() string       { return "notfound" }
 
 func everyPage() []Data {
 	return []Data{
-		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, NewAddress{}, RemoveAddress{}, CloseAccount{}, Collect{}, Terms{}, Consent{}, Disown{},
+		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, NewAddress{}, RemoveAddress{}, ConfirmAddress{}, CloseAccount{}, Collect{}, Terms{}, Consent{}, Disown{},
 		Keep{}, Invitation{}, Message{},
 		Deny{}, Fault{}, Expired{}, Limited{}, Busy{}, SignOut{}, SignedOut{}, NotFound{},
 		Account{}, Profile{}, Access{}, Devices{}, Applications{}, Revoke{}, Preferences{},

@@ -52,6 +52,8 @@ func (f *frame) FirstError(fields ...string) string {
 const (
 	begin = "\ue000"
 	end   = "\ue001"
+	// mayBreak is where a long word may go on in the next line.
+	mayBreak = "\ue002"
 )
 
 // T is the text of a key as HTML: everything escaped, each argument in an
@@ -93,26 +95,42 @@ func (f *frame) html(key string, args i18n.Args) template.HTML {
 	marked := make(i18n.Args, len(args))
 	for name, value := range args {
 		if s, ok := value.(string); ok {
-			value = begin + clean(s) + end
+			value = begin + breakable(clean(s)) + end
 		}
 		marked[name] = value
 	}
 	escaped := template.HTMLEscapeString(f.l.Text(key, marked))
-	return template.HTML(strings.NewReplacer(begin, "<bdi>", end, "</bdi>").Replace(escaped))
+	return template.HTML(marks.Replace(escaped))
+}
+
+// marks are the marks as HTML.
+var marks = strings.NewReplacer(begin, "<bdi>", end, "</bdi>", mayBreak, "<wbr>")
+
+// breakable marks where an e-mail address that is too long for a line is broken:
+// before its @ and its dots, and not in the middle of a word. A mark of HTML's
+// adds no character to what is copied.
+func breakable(s string) string {
+	if at := strings.IndexByte(s, '@'); at < 1 || strings.ContainsFunc(s, unicode.IsSpace) {
+		return s
+	}
+	first, rest := s[:1], s[1:]
+	return first + strings.NewReplacer("@", mayBreak+"@", ".", mayBreak+".").Replace(rest)
 }
 
 // Has tells whether there is a text of that key.
 func (f *frame) Has(key string) bool { return f.l.Has(key) }
 
-// Clean is for names that stand alone, outside a sentence.
-func (f *frame) Clean(s string) string { return clean(s) }
+// Clean is for names and addresses that stand alone, outside a sentence.
+func (f *frame) Clean(s string) template.HTML {
+	return template.HTML(marks.Replace(template.HTMLEscapeString(breakable(clean(s)))))
+}
 
 // clean takes out what could make a name look like something else: control
 // characters, and marks that turn the direction of what follows.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
-		case unicode.IsControl(r), r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0x200e, r == 0x200f, r == 0xfeff, r >= 0xe000 && r <= 0xe001:
+		case unicode.IsControl(r), r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0x200e, r == 0x200f, r == 0xfeff, r >= 0xe000 && r <= 0xe002:
 			return -1
 		}
 		return r

@@ -60,6 +60,8 @@ func (f *frame) FactLabel(fact Fact) template.HTML { return f.Say(fact.whole().L
 type Access struct {
 	Addresses   []Address
 	AddURL      string // to add an e-mail address
+	NumberURL   string // to add a phone number; empty: not offered
+	Phone       bool   // codes come to a phone number: there is no e-mail address
 	Password    bool   // whether there is one
 	Changed     time.Time
 	PasswordURL string
@@ -69,6 +71,7 @@ type Access struct {
 // page does not offer it.
 type Address struct {
 	Value      string
+	Phone      bool // a phone number
 	Main       bool // where codes and notices go first
 	Unverified bool
 	Returned   bool // messages to it come back

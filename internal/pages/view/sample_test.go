@@ -78,6 +78,13 @@ func samples(text func(string) string) map[string]Page {
 		"newaddress-change":   {Data: NewAddress{Replaces: text(ana)}, Values: map[string]string{"identifier": text("ana@")}, Errors: wrong("identifier", T("error.email"))},
 		"removeaddress":       {Data: RemoveAddress{Address: text(ana)}},
 		"removeaddress-last":  {Data: RemoveAddress{Address: text(ana), Last: true}},
+		"newnumber":           {Data: NewAddress{Phone: true}},
+		"newnumber-change":    {Data: NewAddress{Phone: true, Replaces: text("+44 7400 123456")}, Values: map[string]string{"identifier": text("07400")}, Errors: wrong("identifier", T("error.phone"))},
+		"removenumber":        {Data: RemoveAddress{Phone: true, Address: text("+44 7400 123456")}},
+		"removenumber-last":   {Data: RemoveAddress{Phone: true, Address: text("+44 7400 123456"), Last: true}},
+		"confirmaddress":      {Data: ConfirmAddress{Address: text(ana)}},
+		"code-number":         {Data: Code{Address: text("+44 7400 123456"), Phone: true, New: true, Length: 6, Resend: true, Back: true}},
+		"code-returned":       {Data: Code{Address: text(ana), Returned: true, Length: 6, Resend: true, Back: true}},
 		"closeaccount":        {Data: CloseAccount{Until: now.AddDate(0, 0, 30)}},
 		"signedout-closed":    {Data: SignedOut{SignInURL: "/sign-in", Closed: now.AddDate(0, 0, 30)}},
 		"deny-changed":        {Data: Deny{Reason: T("deny.account_changed"), AccountURL: "/account/sign-in"}},
@@ -132,6 +139,11 @@ func samples(text func(string) string) map[string]Page {
 		"access": {Data: Access{Password: true, Changed: at(400 * 24 * time.Hour), AddURL: "/account/addresses/new", PasswordURL: "/account/password", Addresses: []Address{
 			{Value: text(ana), Main: true, ChangeURL: "/account/addresses/1", RemoveURL: "/account/addresses/1/remove"},
 			{Value: text("ana@work.example"), Unverified: true, ConfirmURL: "/account/addresses/2/confirm"}}}},
+		"access-phone": {Data: Access{AddURL: "/account/addresses/new", NumberURL: "/account/numbers/new", PasswordURL: "/account/password", Addresses: []Address{
+			{Value: text(ana), Main: true, Returned: true, ConfirmURL: "/account/addresses/1/confirm", ChangeURL: "/account/addresses/1"},
+			{Value: text("+44 7400 123456"), Phone: true, ChangeURL: "/account/addresses/2", RemoveURL: "/account/addresses/2/remove"}}}},
+		"access-phone-alone": {Data: Access{Phone: true, AddURL: "/account/addresses/new", NumberURL: "/account/numbers/new", PasswordURL: "/account/password", Addresses: []Address{
+			{Value: text("+44 7400 123456"), Phone: true, Main: true, ChangeURL: "/account/addresses/2"}}}},
 		"access-none": {Data: Access{Addresses: []Address{{Value: text(ana), Main: true, ChangeURL: "/account/addresses/1"}}, AddURL: "/account/addresses/new", PasswordURL: "/account/password"}},
 		"devices": {Data: Devices{Sessions: []Session{
 			{ID: "ses_06c1x5m8kz7v9b2n4q6r8t0w1a", Browser: "Firefox", System: "macOS", This: true, Seen: now, Place: text("Lisbon, Portugal")},

@@ -18,7 +18,7 @@ func (f *frame) Button(label, busy string) Button { return Button{f.T(label), f.
 func (f *frame) ButtonOf(label Text) Button       { return Button{f.Say(label), f.S("common.busy")} }
 
 var titles = map[string]string{
-	"identify": "identify.title", "removeaddress": "removeaddress.title", "closeaccount": "closeaccount.title", "signup": "signup.title", "recover": "recover.title",
+	"identify": "identify.title", "confirmaddress": "confirmaddress.title", "closeaccount": "closeaccount.title", "signup": "signup.title", "recover": "recover.title",
 	"keep":  "keep.title",
 	"terms": "terms.title", "deny": "deny.title", "expired": "expired.title", "limited": "limited.title", "busy": "busy.title",
 	"signout": "signout.title", "account": "account.title", "notfound": "notfound.title",
@@ -50,10 +50,12 @@ func (f *frame) TitleText() string {
 		}
 		return f.S("password.title")
 	case NewAddress:
-		if data.Replaces != "" {
-			return f.S("newaddress.title_change")
+		return f.S(data.title())
+	case RemoveAddress:
+		if data.Phone {
+			return f.S("removenumber.title")
 		}
-		return f.S("newaddress.title")
+		return f.S("removeaddress.title")
 	case Disown:
 		if data.Dead {
 			return f.S("disown.dead_title")
@@ -156,10 +158,32 @@ func (f *frame) AddressInput() Input {
 		Autocomplete: "email", Required: true, MaxLength: 320}, "identifier")
 }
 
-// NewAddressInput is the field that asks for an address that is to be the
-// customer's.
+// NewAddressInput is the field that asks for an address or a number that is to be
+// the customer's.
 func (f *frame) NewAddressInput() Input {
+	if data, _ := f.Data.(NewAddress); data.Phone {
+		return f.Input(Field{Name: "identifier", Type: "tel", Label: T("newnumber.number"), Autocomplete: "tel", Required: true, MaxLength: 64}, "identifier")
+	}
 	return f.Input(Field{Name: "identifier", Type: "email", Label: T("newaddress.email"), Autocomplete: "email", Required: true, MaxLength: 320}, "identifier")
+}
+
+// title is the key of the page's heading.
+func (n NewAddress) title() string {
+	switch {
+	case n.Phone && n.Replaces != "":
+		return "newnumber.title_change"
+	case n.Phone:
+		return "newnumber.title"
+	case n.Replaces != "":
+		return "newaddress.title_change"
+	}
+	return "newaddress.title"
+}
+
+// NewAddressTitle is the page's heading.
+func (f *frame) NewAddressTitle() string {
+	data, _ := f.Data.(NewAddress)
+	return data.title()
 }
 
 // CollectInputs are the profile's fields; the first that is wrong gets the

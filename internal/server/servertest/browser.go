@@ -248,5 +248,6 @@ var tags = regexp.MustCompile(`(?s)<(script|style).*?</(script|style)>|<[^>]*>`)
 
 // Text is roughly what a page says.
 func Text(body string) string {
+	body = strings.ReplaceAll(body, "<wbr>", "") // no space, and nothing that is read
 	return strings.Join(strings.Fields(tags.ReplaceAllString(body, " ")), " ")
 }
