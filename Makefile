@@ -175,8 +175,9 @@ docs: ## links resolve, commands named in the documentation exist, no machine's 
 	@.ci/docs
 
 .PHONY: e2e-types
-e2e-types: e2e/node_modules/.package-lock.json
-	cd e2e && npm run --silent typecheck
+e2e-types: need-go e2e/node_modules/.package-lock.json ## the OpenAPI document is right, a client is generated from it, and all TypeScript of the tests has the right types
+	OPENAPI_FILE=$(CURDIR)/e2e/client/openapi.json $(GO) test -count=1 -run '^TestDocument$$' ./internal/adminapi
+	cd e2e && npm run --silent openapi && npm run --silent typecheck
 
 .PHONY: generate
 generate: need-go ## make the generated files anew

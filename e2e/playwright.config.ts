@@ -16,7 +16,7 @@ if (!executablePath) {
 
 const phone = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
 const desktop = { viewport: { width: 1440, height: 900 } };
-const inBrowser = /(newcomer|organization|pages|phone|portal|recovery)\.spec\.ts/;
+const inBrowser = /(newcomer|operator|organization|pages|phone|portal|recovery)\.spec\.ts/;
 
 export default defineConfig({
   testDir: 'tests',
@@ -53,6 +53,6 @@ export default defineConfig({
     { name: 'phone', testMatch: inBrowser, use: { ...phone, colorScheme: 'light' } },
     { name: 'desktop', testMatch: inBrowser, use: { ...desktop, colorScheme: 'light' } },
     { name: 'no-javascript', testMatch: inBrowser, use: { ...phone, colorScheme: 'light', javaScriptEnabled: false } },
-    { name: 'node', testMatch: /(openid-client|start)\.spec\.ts/ },
+    { name: 'node', testMatch: /(admin-api|openid-client|start)\.spec\.ts/ },
   ],
 });

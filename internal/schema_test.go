@@ -422,6 +422,7 @@ var acrossShards = map[string]string{
 	"keyring.sqlInUse":           "rotation, and in the key store, which is one database",
 	"keyring.sqlOldCustomerKeys": "rotation, and in the key store, which is one database",
 	"notify.sqlUndelivered":      "an operator's list",
+	"notify.sqlUnsent":           "an operator's list",
 	"organization.List":          "an operator's list",
 	"organization.EraseCustomer": "erasure: invitations to the customer's addresses are kept with their organizations",
 }

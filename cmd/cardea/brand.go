@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
@@ -156,32 +155,9 @@ func (c *previewBrandCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer cl.end(p)
-	var shown struct {
-		HTML    string `json:"html"`
-		Subject string `json:"subject,omitempty"`
-		Text    string `json:"text,omitempty"`
-		From    string `json:"from,omitempty"`
-	}
+	var shown shownPreview
 	if err := cl.call(ctx, http.MethodPost, pathTo("tenants", c.Tenant, "brand", "preview"), nil, body, &shown); err != nil {
 		return err
 	}
-	if c.SMS != "" { // it is nothing but text
-		shown.HTML = shown.Text + "\n"
-	}
-	if c.Out == "-" {
-		if c.JSON {
-			return p.json(shown)
-		}
-		_, err := fmt.Fprint(p.out, shown.HTML)
-		return err
-	}
-	if err := os.WriteFile(c.Out, []byte(shown.HTML), 0o600); err != nil {
-		return err
-	}
-	return c.show(p, shown, func() error {
-		if shown.Subject != "" {
-			return p.fields("from", shown.From, "subject", shown.Subject, "written to", c.Out)
-		}
-		return p.fields("written to", c.Out)
-	})
+	return c.write(p, shown, c.Out)
 }

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -439,6 +441,7 @@ func TestDev(t *testing.T) {
 			t.Error(got)
 		}
 	}
+	newcomerAsksTheAdminAPI(t, addresses, out.String())
 	m.must("application", "create", "--tenant", "olive-thyme", "--name", "Mine", "--kind", "web", "--redirect-uri", "http://localhost:3000/callback")
 	m.must("backup", "--out", filepath.Join(m.folder, "backup"))
 	cancel()
@@ -448,6 +451,52 @@ func TestDev(t *testing.T) {
 	m.must("restore", "--from", filepath.Join(m.folder, "backup"), "--force")
 	if got := m.must("application", "list", "--tenant", "olive-thyme", "--data", ".cardea"); !strings.Contains(got, "Mine") {
 		t.Error(got)
+	}
+}
+
+// newcomerAsksTheAdminAPI does what the start screen says: one request for a
+// token, and the next is answered.
+func newcomerAsksTheAdminAPI(t *testing.T, file, screen string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := parse[struct{ System, AdminAPI, AdminToken string }](t, string(text))
+	if !strings.Contains(screen, at.AdminAPI) || !strings.Contains(screen, "curl "+at.AdminToken) {
+		t.Errorf("the screen does not say where it is: %s", screen)
+	}
+	ask := func(address, host, token string) (int, string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Host = host; token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response.StatusCode, strings.TrimSpace(string(body))
+	}
+	status, token := ask(at.AdminToken, "", "")
+	if status != 200 {
+		t.Fatalf("%d %s", status, token)
+	}
+	for _, path := range []string{"/admin/v1/tenants", "/admin/v1/tenants/olive-thyme/customers", "/admin/v1/operators"} {
+		if status, text := ask(at.System+path, "", token); status != 200 || !strings.Contains(text, `"items"`) {
+			t.Errorf("%s: %d %s", path, status, text)
+		}
+	}
+	if status, text := ask(at.AdminToken, "attacker.example", ""); status != 404 || strings.Contains(text, ".ey") {
+		t.Errorf("under another name: %d %s", status, text)
 	}
 }
 

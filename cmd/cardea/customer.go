@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -209,24 +210,37 @@ func (c *profileCommand) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	profile, revision := found.Profile, found.Revision
+	method, body := http.MethodPatch, map[string]any{}
 	if c.Replace != "" {
-		profile = replaced
-	}
-	if profile == nil {
-		profile = map[string]any{}
-	}
-	if c.Revision != 0 {
-		revision = c.Revision
+		method, body = http.MethodPut, replaced
 	}
 	for name, value := range c.Set {
-		profile[name] = value
+		body[name] = value
 	}
 	for _, name := range c.Unset {
-		delete(profile, name)
+		if method == http.MethodPatch {
+			body[name] = nil
+		} else {
+			delete(body, name)
+		}
 	}
-	var changed customerView
-	err = cl.call(ctx, http.MethodPut, pathTo("tenants", c.Tenant, "customers", found.ID, "profile"), nil, map[string]any{"revision": revision, "profile": profile}, &changed)
+	content, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("write the profile: %w", err)
+	}
+	header := http.Header{}
+	if c.Revision != 0 {
+		header.Set("If-Match", `"`+strconv.FormatInt(c.Revision, 10)+`"`)
+	}
+	one := ofCustomer{ofTenant: c.ofTenant, Customer: found.ID}
+	path, err := one.path(ctx, cl, "profile")
+	if err != nil {
+		return err
+	}
+	if _, err := cl.send(ctx, method, path, nil, "application/json", content, header); err != nil {
+		return err
+	}
+	changed, err := one.fetch(ctx, cl)
 	if err != nil {
 		return err
 	}

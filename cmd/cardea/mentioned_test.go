@@ -167,6 +167,6 @@ func TestWhatCanBePreviewedIsListed(t *testing.T) {
 		}
 		_, list, _ := strings.Cut(string(raw), marks[0])
 		list, _, _ = strings.Cut(list, marks[1])
-		listed(page, strings.ReplaceAll(list, " and ", " "), mails, name)
+		listed(page, strings.Join(regexp.MustCompile("`[^`]*`").FindAllString(list, -1), " "), mails, name)
 	}
 }

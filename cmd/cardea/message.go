@@ -21,6 +21,32 @@ type messageView struct {
 type listMessagesCommand struct {
 	ofTenant
 	output
+	Waiting bool `help:"Those that have not left yet."`
+}
+
+type waitingMessage struct {
+	ID       string    `json:"id"`
+	Customer string    `json:"customer,omitempty"`
+	Template string    `json:"template"`
+	Attempts int       `json:"attempts"`
+	Reason   string    `json:"reason,omitempty"`
+	Since    time.Time `json:"since"`
+	Next     time.Time `json:"next_attempt_at"`
+	Expires  time.Time `json:"expires_at"`
+}
+
+func (c *listMessagesCommand) waiting(ctx context.Context, p *program, cl *client) error {
+	found, err := list[waitingMessage](ctx, cl, pathTo("tenants", c.Tenant, "waiting"), nil, 0)
+	if err != nil {
+		return err
+	}
+	return c.show(p, found, func() error {
+		var lines [][]string
+		for _, m := range found {
+			lines = append(lines, []string{when(m.Since), m.Template, m.Customer, m.Reason, fmt.Sprint(m.Attempts), when(m.Next)})
+		}
+		return p.table("No message waits to be sent.", []string{"SINCE", "MESSAGE", "CUSTOMER", "LAST REASON", "ATTEMPTS", "NEXT"}, lines)
+	})
 }
 
 func (c *listMessagesCommand) Run(ctx context.Context, p *program) error {
@@ -29,6 +55,9 @@ func (c *listMessagesCommand) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer cl.end(p)
+	if c.Waiting {
+		return c.waiting(ctx, p, cl)
+	}
 	found, err := list[messageView](ctx, cl, pathTo("tenants", c.Tenant, "undelivered"), nil, 0)
 	if err != nil {
 		return err

@@ -118,7 +118,12 @@ type commands struct {
 		List listEventsCommand `cmd:"" help:"List what happened in a tenant, the newest first."`
 	} `cmd:"" help:"Events: what happened."`
 	Message struct {
-		List listMessagesCommand `cmd:"" help:"List the messages of the last seven days that could not be delivered, the newest first."`
+		List    listMessagesCommand     `cmd:"" help:"List the messages of the last seven days that could not be delivered, or those that have not left yet, the newest first."`
+		Texts   listMessageTextsCommand `cmd:"" help:"List the words of messages: each kind in each language, and whose words they are."`
+		Show    showMessageTextCommand  `cmd:"" help:"Show the brand's own words in a message."`
+		Set     setMessageTextCommand   `cmd:"" help:"Have a message said in the brand's own words."`
+		Reset   resetMessageTextCommand `cmd:"" help:"Have a message said in Cardea's words again."`
+		Preview previewMessageCommand   `cmd:"" help:"Write a message as customers would see it."`
 	} `cmd:"" help:"Messages to customers."`
 	Mail struct {
 		Check checkMailCommand `cmd:"" help:"Look up whether mailboxes will believe the mail of each brand: SPF, DKIM, DMARC, MX."`

@@ -19,6 +19,9 @@ export interface Addresses {
   account: string;
   inbox: string;
   inboxJson: string;
+  system: string;
+  adminApi: string;
+  adminToken: string;
   demoCustomer: { identifier: string; password: string };
 }
 

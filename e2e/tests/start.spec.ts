@@ -17,7 +17,7 @@ test('cardea dev says where everything is, keeps its data, and starts over when 
     try {
       const screen = first.printed();
       const { demoCustomer, ...links } = first.addresses;
-      for (const link of [links.shop, links.club, links.recipes, links.account, links.inbox]) expect(screen).toContain(link);
+      for (const link of [links.shop, links.club, links.recipes, links.account, links.inbox, links.adminApi, links.adminToken]) expect(screen).toContain(link);
       for (const label of [/shop/i, /club/i, /recipes/i, /account/i, /inbox/i]) expect(screen).toMatch(label);
       expect(screen).toContain(demoCustomer.identifier);
       expect(screen).toContain(demoCustomer.password);

@@ -57,7 +57,13 @@ type ApplicationView struct {
 }
 
 func viewApplication(x *application.Application) ApplicationView {
-	return ApplicationView{x.ID, x.Tenant, x.Revision, x.Settings}
+	v := ApplicationView{x.ID, x.Tenant, x.Revision, x.Settings}
+	for _, list := range []*[]string{&v.RedirectURIs, &v.PostLogoutURIs, &v.Scopes, &v.GrantTypes} {
+		if *list == nil {
+			*list = []string{}
+		}
+	}
+	return v
 }
 
 // applicationPath names an application of a tenant.

@@ -45,8 +45,9 @@ func (a *api) brandOperations() {
 // Previews draws what a tenant's customers would see, with made-up customers.
 type Previews interface {
 	PreviewPage(ctx context.Context, t *tenant.Tenant, page, lang string) ([]byte, error)
-	PreviewMail(ctx context.Context, t *tenant.Tenant, message, lang string) (notify.Mail, error)
-	PreviewText(ctx context.Context, t *tenant.Tenant, message, lang string) (notify.Text, error)
+	PreviewMail(ctx context.Context, t *tenant.Tenant, message, lang string, sample notify.Sample) (notify.Mail, error)
+	PreviewText(ctx context.Context, t *tenant.Tenant, message, lang string, sample notify.Sample) (notify.Text, error)
+	MessageLanguages() []string
 }
 
 // brandView is a brand as it is answered.
@@ -193,13 +194,13 @@ func (a *api) previewBrand(ctx context.Context, in *struct {
 		return answerWith(shownPreview{HTML: string(page)})
 	}
 	if wanted.SMS != "" {
-		text, err := a.Previews.PreviewText(ctx, t, wanted.SMS, wanted.Lang)
+		text, err := a.Previews.PreviewText(ctx, t, wanted.SMS, wanted.Lang, notify.Sample{})
 		if err != nil {
 			return nil, refused(reason(err, err))
 		}
 		return answerWith(shownPreview{Text: text.Text, From: text.From})
 	}
-	mail, err := a.Previews.PreviewMail(ctx, t, wanted.Mail, wanted.Lang)
+	mail, err := a.Previews.PreviewMail(ctx, t, wanted.Mail, wanted.Lang, notify.Sample{})
 	if err != nil {
 		return nil, refused(reason(err, err))
 	}

@@ -40,12 +40,9 @@ func (a *api) customerOperations() {
 	}, a.createCustomer)
 	declare(a, operation{
 		id: "showCustomer", method: get, path: ofCustomer, noun: customers, scope: "customers:read",
-		summary: "Show a customer", description: "Status, identifiers and profile.", errors: []int{404, 410},
+		summary: "Show a customer", description: "Status, identifiers and profile. The version is that of the identifiers and the profile.", errors: []int{404, 410},
 	}, a.showCustomer)
-	declare(a, operation{
-		id: "replaceCustomerProfile", method: put, path: ofCustomer + "/profile", noun: customers, scope: "customers:write",
-		summary: "Replace a customer's profile", description: "The whole profile, by whoever has read it last: revision is the one that was read.", errors: []int{404, 409, 410},
-	}, a.setProfile)
+	a.profileOperations()
 
 	act := func(name, summary, description string, do func(context.Context, *customerAct) (*answer[statusView], error)) {
 		declare(a, operation{
@@ -105,7 +102,7 @@ func viewOf(it customer.Identifier) identifierView {
 	return view
 }
 
-func (a *api) answerCustomer(ctx context.Context, c id.Customer) (*answer[customerView], error) {
+func (a *api) answerCustomer(ctx context.Context, c id.Customer) (*versioned[customerView], error) {
 	found, err := a.Directory.Get(ctx, tenantOf(ctx).ID, c)
 	if err != nil {
 		return nil, err
@@ -120,10 +117,10 @@ func (a *api) answerCustomer(ctx context.Context, c id.Customer) (*answer[custom
 	if view.Profile == nil {
 		view.Profile = map[string]any{}
 	}
-	return answerWith(view)
+	return &versioned[customerView]{etag(found.Revision), view}, nil
 }
 
-func (a *api) showCustomer(ctx context.Context, in *struct{ CustomerPath }) (*answer[customerView], error) {
+func (a *api) showCustomer(ctx context.Context, in *struct{ CustomerPath }) (*versioned[customerView], error) {
 	c, err := a.customerOf(ctx, in.CustomerPath)
 	if err != nil {
 		return nil, err
@@ -160,7 +157,7 @@ func (a *api) findCustomer(ctx context.Context, in *struct {
 	Identifier string `query:"identifier" required:"true" doc:"An e-mail address, phone number, user name or declared identifier." example:"ana@example.com"`
 	Kind       string `query:"kind" doc:"The identifier's kind; without one, what it seems to be." example:"email"`
 },
-) (*answer[customerView], error) {
+) (*versioned[customerView], error) {
 	t := tenantOf(ctx)
 	asked, err := recognise(t, identifier.Kind(in.Kind), in.Identifier)
 	if err != nil {
@@ -220,7 +217,7 @@ func (a *api) createCustomer(ctx context.Context, in *struct {
 	TenantPath
 	Body newCustomer
 },
-) (*answer[customerView], error) {
+) (*versioned[customerView], error) {
 	t := tenantOf(ctx)
 	made, err := in.Body.read(t)
 	if err != nil {
@@ -256,57 +253,11 @@ func (n newCustomer) read(t *tenant.Tenant) (customer.NewCustomer, error) {
 		}
 		made.Identifiers = append(made.Identifiers, customer.NewIdentifier{Normalised: read, Verified: it.Verified})
 	}
-	faults = append(faults, profileFaults(t, n.Profile)...)
+	faults = append(faults, profileFaults(t, "/profile", n.Profile)...)
 	if len(faults) > 0 {
 		return customer.NewCustomer{}, problem.InvalidInput(faults...)
 	}
 	return made, nil
-}
-
-func profileFaults(t *tenant.Tenant, profile map[string]any) (faults []problem.Field) {
-	if profile == nil {
-		profile = map[string]any{}
-	}
-	for _, f := range t.Schema.Validate(profile) {
-		pointer := "/profile"
-		if f.Name != "" {
-			pointer += "/" + f.Name
-		}
-		faults = append(faults, problem.Field{Pointer: pointer, Detail: f.Reason})
-	}
-	return faults
-}
-
-// changedProfile replaces a profile.
-type changedProfile struct {
-	Revision int64          `json:"revision" minimum:"1" doc:"Of the customer, as it was read."`
-	Profile  map[string]any `json:"profile" doc:"{} empties it."`
-}
-
-func (a *api) setProfile(ctx context.Context, in *struct {
-	CustomerPath
-	Body changedProfile
-},
-) (*answer[customerView], error) {
-	t := tenantOf(ctx)
-	c, err := a.customerOf(ctx, in.CustomerPath)
-	if err != nil {
-		return nil, err
-	}
-	if faults := profileFaults(t, in.Body.Profile); len(faults) > 0 {
-		return nil, problem.InvalidInput(faults...)
-	}
-	key, err := a.Directory.Key(ctx, t.ID, c)
-	if err != nil {
-		return nil, err
-	}
-	err = a.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		return a.Directory.SetProfile(tx, key, t.ID, c, in.Body.Revision, in.Body.Profile, actor(ctx))
-	})
-	if err != nil {
-		return nil, err
-	}
-	return a.answerCustomer(ctx, c)
 }
 
 // customerAct is something that is done to a customer, for a reason.

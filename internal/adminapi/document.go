@@ -3,9 +3,11 @@ package adminapi
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"path"
 	"reflect"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -174,6 +176,7 @@ func (a *api) mountDocument() {
 	for _, s := range a.huma.OpenAPI().Components.Schemas.Map() {
 		neverNull(s)
 	}
+	a.dropUnused()
 	text, err := json.Marshal(a.huma.OpenAPI())
 	if err != nil {
 		panic(fmt.Sprintf("adminapi: write the OpenAPI document: %v", err))
@@ -183,6 +186,29 @@ func (a *api) mountDocument() {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(text) // nobody is left to tell when it fails
 	})
+}
+
+var schemaRef = regexp.MustCompile(`"#/components/schemas/([^"]+)"`)
+
+// dropUnused takes schemas out that nothing refers to: those of which only a
+// change is spoken of.
+func (a *api) dropUnused() {
+	schemas := a.huma.OpenAPI().Components.Schemas.Map()
+	for {
+		text, err := json.Marshal(a.huma.OpenAPI())
+		if err != nil {
+			panic(fmt.Sprintf("adminapi: write the OpenAPI document: %v", err))
+		}
+		used := map[string]bool{}
+		for _, ref := range schemaRef.FindAllSubmatch(text, -1) {
+			used[string(ref[1])] = true
+		}
+		before := len(schemas)
+		maps.DeleteFunc(schemas, func(name string, _ *huma.Schema) bool { return !used[name] })
+		if len(schemas) == before {
+			return
+		}
+	}
 }
 
 // neverNull says of lists that they are there, if empty.

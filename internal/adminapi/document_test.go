@@ -51,7 +51,7 @@ func TestDocument(t *testing.T) {
 			if len(scopes) != 1 || !slices.Contains(held.Scopes(), scopes[0].(string)) {
 				t.Errorf("%s: scopes %v", at, scopes)
 			}
-			if read := strings.HasSuffix(scopes[0].(string), ":read"); read != (method == "get" || id == "previewBrand" || id == "previewApplicationClaims") {
+			if read := strings.HasSuffix(scopes[0].(string), ":read"); read != (method == "get" || id == "previewBrand" || id == "previewMessage" || id == "previewApplicationClaims") {
 				t.Errorf("%s needs %v", at, scopes)
 			}
 			responses := op["responses"].(object)

@@ -33,7 +33,7 @@ func (a *api) addIdentifier(ctx context.Context, in *struct {
 	CustomerPath
 	Body newIdentifier
 },
-) (*answer[customerView], error) {
+) (*versioned[customerView], error) {
 	t := tenantOf(ctx)
 	c, err := a.customerOf(ctx, in.CustomerPath)
 	if err != nil {
@@ -79,7 +79,7 @@ type identifierPath struct {
 
 // verifyIdentifier records that the operator knows an identifier to be the
 // customer's.
-func (a *api) verifyIdentifier(ctx context.Context, in *identifierPath) (*answer[customerView], error) {
+func (a *api) verifyIdentifier(ctx context.Context, in *identifierPath) (*versioned[customerView], error) {
 	t := tenantOf(ctx)
 	c, it, err := a.identifierOf(ctx, in)
 	if err != nil {
@@ -106,7 +106,7 @@ func (a *api) verifyIdentifier(ctx context.Context, in *identifierPath) (*answer
 }
 
 // removeIdentifier takes an identifier from a customer.
-func (a *api) removeIdentifier(ctx context.Context, in *identifierPath) (*answer[customerView], error) {
+func (a *api) removeIdentifier(ctx context.Context, in *identifierPath) (*versioned[customerView], error) {
 	c, it, err := a.identifierOf(ctx, in)
 	if err != nil {
 		return nil, err

@@ -41,7 +41,7 @@ func (a *api) keyOperations() {
 		summary: "Move some keys to the present root key", description: "The server does the same by itself, slowly. Ask again until it is done.",
 	}, a.rewrap)
 	declare(a, operation{
-		id: "exportErasureLedger", method: get, path: "/erasure-ledger", noun: installation, scope: "installation:read", streams: true,
+		id: "exportErasureLedger", method: get, path: "/erasure-ledger", noun: installation, scope: "installation:read", streams: "application/jsonl",
 		summary:     "Export who was erased",
 		description: "One JSON object a line (application/jsonl), for safekeeping apart from backups. An export that was cut short lacks its last line, and is refused when it is read.",
 	}, a.erasureLedger)

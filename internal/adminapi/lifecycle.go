@@ -40,13 +40,13 @@ func (a *api) inviteCustomer(ctx context.Context, in *struct {
 	TenantPath
 	Body invited
 },
-) (*answer[customerView], error) {
+) (*versioned[customerView], error) {
 	t := tenantOf(ctx)
 	address, err := recognise(t, identifier.Email, in.Body.Email)
 	if err != nil {
 		return nil, problem.InvalidInput(problem.Field{Pointer: "/email", Detail: err.Error()})
 	}
-	if faults := profileFaults(t, in.Body.Profile); len(faults) > 0 {
+	if faults := profileFaults(t, "/profile", in.Body.Profile); len(faults) > 0 {
 		return nil, problem.InvalidInput(faults...)
 	}
 	// An address is written to no more often than by other invitations.

@@ -22,6 +22,12 @@ type Mail interface {
 }
 
 func (a *api) messageOperations() {
+	a.messageTextOperations()
+	declare(a, operation{
+		id: "listWaitingMessages", method: get, path: ofTenant + "/waiting", noun: messages, scope: "messages:read",
+		summary:     "List messages that have not left yet",
+		description: "Nothing of what they say, nor whom to. What was sent is not listed: nothing is left of it.", errors: []int{404},
+	}, a.listWaiting)
 	declare(a, operation{
 		id: "listUndeliveredMessages", method: get, path: ofTenant + "/undelivered", noun: messages, scope: "messages:read",
 		summary: "List messages that were given up", description: "Those of the last seven days. Nothing of what one said, nor whom to, is left.", errors: []int{404},
@@ -67,6 +73,36 @@ func (a *api) listUndelivered(ctx context.Context, in *struct {
 		return nil, err
 	}
 	return answerWith(pageOf(found, limit, func(u notify.Undelivered) string { return string(u.ID) }, func(u notify.Undelivered) messageView { return messageView(u) }))
+}
+
+// waitingView is a message that has not left yet, without what it says and whom
+// to.
+type waitingView struct {
+	ID       id.Message      `json:"id"`
+	Customer id.Customer     `json:"customer,omitempty"`
+	Template notify.Template `json:"template" doc:"The kind of message."`
+	Attempts int             `json:"attempts"`
+	Reason   string          `json:"reason,omitempty" doc:"Why it did not leave at the last attempt."`
+	Since    time.Time       `json:"since"`
+	Next     time.Time       `json:"next_attempt_at"`
+	Expires  time.Time       `json:"expires_at" doc:"From then on it is of no use and is not sent."`
+}
+
+func (a *api) listWaiting(ctx context.Context, in *struct {
+	TenantPath
+	Paging
+},
+) (*answer[page[waitingView]], error) {
+	after, err := afterOf[id.Message](in.Paging)
+	if err != nil {
+		return nil, err
+	}
+	limit := min(in.Limit, maxMessages)
+	found, err := a.Outbox.Unsent(ctx, tenantOf(ctx).ID, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	return answerWith(pageOf(found, limit, func(w notify.Unsent) string { return string(w.ID) }, func(w notify.Unsent) waitingView { return waitingView(w) }))
 }
 
 // mailCheckView is what was found of a sender's domain.

@@ -16,6 +16,7 @@ const (
 	get    = http.MethodGet
 	post   = http.MethodPost
 	put    = http.MethodPut
+	patch  = http.MethodPatch
 	remove = http.MethodDelete
 
 	// Root is what every path begins with.
@@ -36,10 +37,26 @@ type operation struct {
 	description string // what it does and what to mind
 	status      int    // of success; 0 is 200, or 204 for an answer without a body
 	errors      []int  // beyond those that every operation may answer with
-	streams     bool   // the answer is written as it is made
+	streams     string // the type of an answer that is written as it is made; "" for one that is JSON
 	anyTenants  bool   // of what concerns several tenants the handler shows those that the operator is for
 	body        map[string]*huma.MediaType
 	maxBody     int64 // in bytes; 0 is maxBody
+}
+
+// failures are the statuses that the operation may be refused with.
+func (o operation) failures() []int {
+	all := slices.Concat(o.errors, []int{400, 401, 403, 429, 503})
+	if o.method != get {
+		all = append(all, http.StatusRequestEntityTooLarge)
+	}
+	if o.method == post || o.method == put || o.method == patch {
+		all = append(all, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
+	}
+	if o.method == post {
+		all = append(all, http.StatusConflict) // the first with its Idempotency-Key is under way
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // operationKey is where huma's operation has ours.
@@ -60,10 +77,10 @@ func declare[I, O any](a *api, o operation, do func(context.Context, *I) (*O, er
 	declared := huma.Operation{
 		OperationID: o.id, Method: o.method, Path: Root + o.path, Tags: []string{string(o.noun)}, Summary: o.summary, Description: o.description,
 		DefaultStatus: o.status, Security: []map[string][]string{{securityScheme: {o.scope}}},
-		Errors:       slices.Sorted(slices.Values(slices.Concat(o.errors, []int{400, 401, 403, 429}))),
+		Errors:       o.failures(),
 		MaxBodyBytes: o.maxBody, BodyReadTimeout: -1, // the pipeline has read it already
-		RejectUnknownQueryParameters: true,
-		Metadata:                     map[string]any{operationKey: o},
+		RejectUnknownQueryParameters: true, SkipValidateBody: true, // the pipeline holds it to its schema
+		Metadata: map[string]any{operationKey: o},
 	}
 	if o.method == post {
 		most := maxIdempotencyKey
@@ -71,10 +88,14 @@ func declare[I, O any](a *api, o operation, do func(context.Context, *I) (*O, er
 			Description: "A name of your own for this request: sent again within 24 hours, it is answered as it was and has no second effect.",
 			Schema:      &huma.Schema{Type: huma.TypeString, MaxLength: &most}})
 	}
+	if o.streams != "" {
+		declared.Responses = map[string]*huma.Response{"200": {Description: http.StatusText(http.StatusOK),
+			Content: map[string]*huma.MediaType{o.streams: {Schema: &huma.Schema{Type: huma.TypeString}}}}}
+	}
 	if o.body != nil {
 		// What the types of several media types have in common is bytes, which
 		// the handler reads strictly by itself.
-		declared.RequestBody, declared.SkipValidateBody = &huma.RequestBody{Required: true, Content: o.body}, true
+		declared.RequestBody = &huma.RequestBody{Required: true, Content: o.body}
 	}
 	huma.Register(a.huma, declared, func(ctx context.Context, in *I) (*O, error) {
 		out, err := do(ctx, in)

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -100,6 +101,12 @@ func (a *api) pipeline(w http.ResponseWriter, r *http.Request, o operation, regi
 	if err := parameters(r.URL.RawQuery); err != nil {
 		return err
 	}
+	if !isText(r.URL.Path) {
+		return problem.NotFound("There is nothing at this address.")
+	}
+	if o.streams != "" && r.URL.RawQuery != "" { // what is written as it is made cannot be refused by huma
+		return badRequest("This operation takes no parameters.")
+	}
 	switch {
 	case strings.HasPrefix(o.path, ofTenant):
 		err = a.reach(r.Context(), c, o, r.PathValue("tenant"))
@@ -115,9 +122,12 @@ func (a *api) pipeline(w http.ResponseWriter, r *http.Request, o operation, regi
 	}
 	r = r.WithContext(context.WithValue(r.Context(), contextKey{}, c))
 	r.Body = io.NopCloser(bytes.NewReader(text))
-	if o.streams {
+	if o.streams != "" {
 		handle(humago.NewContext(registered, r, w))
 		return c.err
+	}
+	if err := a.holdToSchema(text, o, registered.RequestBody); err != nil {
+		return err
 	}
 	finish, replay, err := a.once(r, c, o, text)
 	if err != nil {
@@ -164,6 +174,9 @@ func matches(list, tag string) bool {
 	return false
 }
 
+// isText tells whether a database takes it as text: UTF-8 without NUL.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
+
 // parameters refuses a query that is not spelled well or names something twice.
 // Unknown names are found by huma, which knows what an operation takes.
 func parameters(query string) error {
@@ -174,6 +187,9 @@ func parameters(query string) error {
 	for name, values := range given {
 		if len(values) != 1 {
 			return badRequest(fmt.Sprintf("The parameter %q is there more than once.", name))
+		}
+		if !isText(values[0]) {
+			return badRequest(fmt.Sprintf("The parameter %q is no text.", name))
 		}
 	}
 	return nil
@@ -214,13 +230,25 @@ func body(w http.ResponseWriter, r *http.Request, o operation, wanted *huma.Requ
 		types := slices.Sorted(maps.Keys(wanted.Content))
 		return nil, problem.New("unsupported-type", http.StatusUnsupportedMediaType, "The body is of another type", "Nothing was changed. Send "+strings.Join(types, " or ")+".")
 	}
-	if given == "application/json" {
-		if twice, err := duplicate(text); err == nil && twice != "" {
+	if given == "application/json" || strings.HasSuffix(given, "+json") {
+		if !json.Valid(text) {
+			return nil, badRequest("Nothing was changed. The body is not one JSON value.")
+		}
+		twice, err := duplicate(text)
+		if errors.Is(err, errNames) {
+			return nil, badRequest(fmt.Sprintf("Nothing was changed. The body has more than %d names in it.", maxNames)).Because(err)
+		}
+		if err == nil && twice != "" {
 			return nil, badRequest(fmt.Sprintf("Nothing was changed. The body has %q twice in one object.", twice))
 		}
 	}
 	return text, nil
 }
+
+// maxNames is how many names the objects of a body have at most, all together.
+const maxNames = 10_000
+
+var errNames = errors.New("the body has too many names")
 
 // duplicate returns a name that an object of a JSON text has twice, "" when
 // there is none. Readers of JSON differ in which one they take.
@@ -231,7 +259,7 @@ func duplicate(text []byte) (string, error) {
 		name bool            // whether a name comes next
 	}
 	var open []*level
-	for {
+	for names := 0; ; {
 		token, err := decoder.Token()
 		if errors.Is(err, io.EOF) {
 			return "", nil
@@ -251,6 +279,9 @@ func duplicate(text []byte) (string, error) {
 			if name, ok := token.(string); ok && in.name {
 				if in.seen[name] {
 					return name, nil
+				}
+				if names++; names > maxNames {
+					return "", errNames
 				}
 				in.seen[name], in.name = true, false
 				continue
@@ -289,25 +320,56 @@ func (k *kept) problem() error {
 	if err := json.Unmarshal(k.body.Bytes(), &refusal); err != nil || refusal.Status >= 500 {
 		return fmt.Errorf("huma answered %d: %s", k.status, k.body.Bytes())
 	}
-	var fields []problem.Field
 	for _, e := range refusal.Errors {
 		where, pointer, _ := strings.Cut(e.Location, ".")
 		switch {
-		case strings.HasPrefix(where, "body") && k.status == http.StatusUnprocessableEntity:
-			fields = append(fields, field(strings.TrimPrefix(e.Location, "body"), e.Message))
 		case strings.HasPrefix(where, "body"):
-			return badRequest("Nothing was changed. The body is not the JSON that is taken here: " + e.Message + ".")
+			return notOurJSON(e.Message)
 		case e.Message == "unknown query parameter":
 			return badRequest(fmt.Sprintf("The parameter %q is not known here.", pointer))
 		default:
 			return badRequest(fmt.Sprintf("The parameter %s is not taken: %s.", pointer, e.Message))
 		}
 	}
-	if len(fields) == 0 {
-		return badRequest("Nothing was changed. This operation needs a body.")
+	return badRequest("Nothing was changed. This operation needs a body.")
+}
+
+func notOurJSON(why string) error {
+	return badRequest("Nothing was changed. The body is not the JSON that is taken here: " + why + ".")
+}
+
+// maxFaults is how many mistakes of a body are told.
+const maxFaults = 50
+
+// holdToSchema refuses a body that is not as its type wants it. huma is not
+// asked to: what it answers repeats the whole object beside each mistake in it,
+// so that a body of one megabyte would be answered with gigabytes.
+func (a *api) holdToSchema(text []byte, o operation, wanted *huma.RequestBody) error {
+	if len(text) == 0 || o.body != nil || wanted == nil || wanted.Content["application/json"] == nil {
+		return nil
+	}
+	var value any
+	if err := json.Unmarshal(text, &value); err != nil {
+		return notOurJSON(err.Error()).(*problem.Error).Because(err)
+	}
+	var found huma.ValidateResult
+	at := huma.NewPathBuffer(make([]byte, 0, 128), 0)
+	huma.Validate(a.huma.OpenAPI().Components.Schemas, wanted.Content["application/json"].Schema, at, huma.ModeWriteToServer, value, &found)
+	if len(found.Errors) == 0 {
+		return nil
+	}
+	var fields []problem.Field
+	for _, err := range found.Errors {
+		if detail, ok := errors.AsType[*huma.ErrorDetail](err); ok {
+			place := detail.Location
+			if place != "" && !strings.HasPrefix(place, "[") {
+				place = "." + place
+			}
+			fields = append(fields, field(place, detail.Message))
+		}
 	}
 	slices.SortFunc(fields, func(a, b problem.Field) int { return strings.Compare(a.Pointer, b.Pointer) })
-	return problem.InvalidInput(fields...)
+	return problem.InvalidInput(fields[:min(len(fields), maxFaults)]...)
 }
 
 // field turns a place such as ".identifiers[0].value" into a JSON Pointer, and

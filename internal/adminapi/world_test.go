@@ -16,8 +16,9 @@ import (
 
 // operator is somebody who calls the handlers of an installation.
 type operator struct {
-	t    testing.TB
-	base string
+	t        testing.TB
+	base     string
+	contract *contract
 }
 
 func operate(t testing.TB, i *servertest.Installation) *operator {
@@ -28,7 +29,7 @@ func operate(t testing.TB, i *servertest.Installation) *operator {
 		Clock: i.Clock, Random: i.Random, Logger: i.Logger,
 	}))
 	t.Cleanup(server.Close)
-	return &operator{t, server.URL}
+	return &operator{t, server.URL, readContract(t, server.URL)}
 }
 
 // answer is what an operator got.
@@ -60,7 +61,9 @@ func (o *operator) send(method, path, contentType, body string, header ...string
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	return answer{response.StatusCode, response.Header, string(text)}
+	got := answer{response.StatusCode, response.Header, string(text)}
+	o.contract.check(o.t, method, path, got)
+	return got
 }
 
 // do sends JSON.

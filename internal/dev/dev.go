@@ -55,6 +55,8 @@ type Addresses struct {
 	Inbox        string       `json:"inbox"`
 	InboxJSON    string       `json:"inboxJson"`
 	System       string       `json:"system"`
+	AdminAPI     string       `json:"adminApi"`
+	AdminToken   string       `json:"adminToken"`
 	DemoCustomer DemoCustomer `json:"demoCustomer"`
 }
 
@@ -92,8 +94,10 @@ func Run(ctx context.Context, o Options) error {
 		level = slog.LevelDebug
 	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	robot := &tokens{at: c.SystemURL}
 	s, err := server.Assemble(ctx, server.Environment{
-		Config: c, Clock: clock.System(), Random: rand.Reader, Logger: logger, Development: true, Front: front,
+		Config: c, Clock: clock.System(), Random: rand.Reader, Logger: logger, Development: true,
+		Front: func(s *server.Server, next http.Handler) http.Handler { return front(s, robot, next) },
 	})
 	if err != nil {
 		return err
@@ -104,6 +108,8 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("make the demo: %w", err)
 	}
+	own := made.Applications[robotKey]
+	robot.robot.Store(&own)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	for _, app := range made.apps() {
@@ -218,7 +224,8 @@ func greet(out io.Writer, a Addresses, took time.Duration) {
 		fmt.Fprintf(&b, "  %-16s %s\n", line[0], line[1])
 	}
 	fmt.Fprintf(&b, "\n  Sign in as       %s\n  with             %s\n", a.DemoCustomer.Identifier, a.DemoCustomer.Password)
-	fmt.Fprint(&b, "\n  Or create an account with any e-mail address or British mobile number: the code\n  arrives in the inbox.\n\n")
+	fmt.Fprint(&b, "\n  Or create an account with any e-mail address or British mobile number: the code\n  arrives in the inbox.\n")
+	fmt.Fprintf(&b, "\n  Admin API        %s\n  a token for it   curl %s\n\n", a.AdminAPI, a.AdminToken)
 	_, _ = io.WriteString(out, b.String())
 }
 

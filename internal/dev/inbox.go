@@ -23,10 +23,12 @@ var inboxPage = template.Must(template.ParseFS(inboxFiles, "inbox.html"))
 const inboxMax = 100
 
 // front puts the inbox before the server: /dev/inbox for people, and
-// /dev/inbox.json for scripts, which may ask for ?to= one address.
-func front(s *server.Server, next http.Handler) http.Handler {
+// /dev/inbox.json for scripts, which may ask for ?to= one address; and
+// /dev/token, which gives tokens for the admin API.
+func front(s *server.Server, tokens, next http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", next)
+	mux.Handle("GET /dev/token", tokens)
 	mux.HandleFunc("GET /dev/inbox", func(w http.ResponseWriter, r *http.Request) {
 		letters, err := s.Inbox.List(r.Context(), r.URL.Query().Get("to"), "", inboxMax)
 		if err != nil {

@@ -75,7 +75,7 @@ func seed(ctx context.Context, s *server.Server, dir string, o Options) (*demons
 	d.addresses = Addresses{
 		Issuer: t.Issuer, Account: t.URL("/account"), Inbox: inbox, InboxJSON: inbox + ".json", DemoCustomer: ana,
 		Shop: origin(o.PortBase + portShop), Club: origin(o.PortBase + portClub), Recipes: origin(o.PortBase + portRecipes),
-		System: origin(o.PortBase + portSystem),
+		System: origin(o.PortBase + portSystem), AdminAPI: origin(o.PortBase+portSystem) + "/admin/v1/docs", AdminToken: origin(o.PortBase+portCardea) + "/dev/token",
 	}
 	return d, nil
 }
@@ -131,6 +131,9 @@ func (d *demonstration) seedApplications(ctx context.Context, s *server.Server, 
 			return err
 		}
 		d.Applications[wanted.key] = demoApplication{created.ID, secret}
+	}
+	if err := d.seedRobot(ctx, s); err != nil {
+		return err
 	}
 	text, err := json.MarshalIndent(d, "", "  ")
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/cardea-id/cardea/internal/brand"
 	"github.com/cardea-id/cardea/internal/i18n"
@@ -68,7 +67,7 @@ func (w *Words) CheckBrand(m brand.Mail) error {
 				fault("mail.texts.%s: there is no message %q; there are %s", lang, kind, joinedTemplates())
 				continue
 			}
-			for part, err := range checkTexts(Template(kind), m.Texts[lang][kind]) {
+			for part, err := range CheckMailText(Template(kind), m.Texts[lang][kind]) {
 				fault("mail.texts.%s.%s.%s: %w", lang, kind, part, err)
 			}
 		}
@@ -96,12 +95,7 @@ func (w *Words) CheckTexts(s brand.SMS) error {
 				fault("sms.texts.%s: there is no message %q; there are %s", lang, kind, joinedTemplates())
 				continue
 			}
-			text := s.Texts[lang][kind]
-			err := checkText(Template(kind), "sms", text, longestSMS)
-			if err == nil && carriesCode(Template(kind)) && !strings.Contains(text, "{Code}") {
-				err = errors.New("it lacks {Code}")
-			}
-			if err != nil {
+			if err := CheckSMSText(Template(kind), s.Texts[lang][kind]); err != nil {
 				fault("sms.texts.%s.%s: %w", lang, kind, err)
 			}
 		}
@@ -120,7 +114,18 @@ func joinedTemplates() string {
 	return strings.Join(names, ", ")
 }
 
-func checkTexts(t Template, m brand.MailText) map[string]error {
+// CheckSMSText tells what is wrong with a brand's own words in a text message.
+func CheckSMSText(t Template, text string) error {
+	err := checkText(t, "sms", text, longestSMS)
+	if err == nil && carriesCode(t) && !strings.Contains(text, "{Code}") {
+		err = errors.New("it lacks {Code}")
+	}
+	return err
+}
+
+// CheckMailText tells what is wrong with a brand's own words in a kind of mail,
+// by part.
+func CheckMailText(t Template, m brand.MailText) map[string]error {
 	faults := map[string]error{}
 	for part, c := range map[string]struct {
 		text string
@@ -187,21 +192,4 @@ func (f facts) fill(text string) (filled string, whole bool) {
 		return values[name], true
 	})
 	return strings.TrimSpace(filled), whole
-}
-
-// Preview puts a message with made-up facts into a brand's words.
-func (w *Words) Preview(t Template, lang string, b Brand, at time.Time) (Mail, error) {
-	if !w.has(t) {
-		return Mail{}, fmt.Errorf("there is no message %q; there are %s", t, joinedTemplates())
-	}
-	data := Data{Code: "123456", ValidFor: 10 * time.Minute, Application: b.Name, Browser: "Firefox", System: "Windows", At: at, Until: at.AddDate(0, 0, 30)}
-	if t == JoinOrganization {
-		data = previewOfInvitation(at)
-	}
-	return w.render(t, lang, b, data)
-}
-
-// previewOfInvitation are made-up facts of an invitation to an organization.
-func previewOfInvitation(at time.Time) Data {
-	return Data{Organization: "Example Ltd", Inviter: "Ana Lopes", Until: at.AddDate(0, 0, 7), Link: "https://example.com/join", At: at}
 }

@@ -103,11 +103,11 @@ func TestMessagesAreShown(t *testing.T) {
 		case JoinOrganization:
 			shows = "Example Ltd"
 		}
-		if m, err := words.Preview(template, "de", olive, noon); err != nil || m.Subject == "" || !strings.Contains(m.HTML, shows) {
+		if m, err := words.Preview(template, "de", olive, Sample{}, noon); err != nil || m.Subject == "" || !strings.Contains(m.HTML, shows) {
 			t.Errorf("%s: %+v, %v", template, m, err)
 		}
 	}
-	if _, err := words.Preview("advert", "de", olive, noon); err == nil {
+	if _, err := words.Preview("advert", "de", olive, Sample{}, noon); err == nil {
 		t.Error("a message that is not there was shown")
 	}
 }

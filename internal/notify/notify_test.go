@@ -258,6 +258,16 @@ func TestFailuresAreTriedAgainOrGivenUp(t *testing.T) {
 		if rows := w.rows(); len(rows) != 1 || rows[0].state != "waiting" || rows[0].reason != "connection" {
 			t.Fatalf("%+v", rows)
 		}
+		unsent, err := w.outbox.Unsent(t.Context(), tenantA, "", 10)
+		if err != nil || len(unsent) != 1 || unsent[0].Reason != "connection" || unsent[0].Attempts != 1 || !unsent[0].Next.After(w.now.Now()) || !unsent[0].Expires.After(unsent[0].Next) {
+			t.Errorf("%+v, %v", unsent, err)
+		}
+		if later, err := w.outbox.Unsent(t.Context(), tenantA, unsent[0].ID, 10); err != nil || len(later) != 0 {
+			t.Errorf("the second page has %+v, %v", later, err)
+		}
+		if others, err := w.outbox.Unsent(t.Context(), "ten_b", "", 10); err != nil || len(others) != 0 {
+			t.Errorf("%+v, %v", others, err)
+		}
 		if w.pass(w.outbox) != 0 {
 			t.Error("it is tried again without a pause")
 		}

@@ -130,23 +130,3 @@ func factsOf(words *i18n.Localizer, brand Brand, d Data) facts {
 	}
 	return f
 }
-
-// PreviewText puts a text message with made-up facts into a brand's words.
-func (w *Words) PreviewText(t Template, lang string, b Brand, at time.Time) (Text, error) {
-	if !w.has(t) {
-		return Text{}, fmt.Errorf("there is no message %q; there are %s", t, joinedTemplates())
-	}
-	data := Data{Code: codeOf(t), ValidFor: 10 * time.Minute, Application: b.Name, Browser: "Firefox", System: "Windows", At: at}
-	if t == JoinOrganization {
-		data = previewOfInvitation(at)
-	}
-	return w.renderText(t, lang, b, data)
-}
-
-// codeOf is the code of a message's preview, "" where it carries none.
-func codeOf(t Template) string {
-	if carriesCode(t) {
-		return "123456"
-	}
-	return ""
-}

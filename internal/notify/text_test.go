@@ -342,3 +342,11 @@ func TestNoticesOfNumbersAreWordedForThem(t *testing.T) {
 		}
 	}
 }
+
+// codeOf is the code of a message's preview, "" where it carries none.
+func codeOf(t Template) string {
+	if carriesCode(t) {
+		return "123456"
+	}
+	return ""
+}

@@ -17,7 +17,7 @@ func (o *Outbox) Test(ctx context.Context, message id.Message, tenant id.Tenant,
 		return err
 	}
 	now := o.o.DB.Clock().Now()
-	mail, err := o.o.Words.Preview(Code, lang, brand, now)
+	mail, err := o.o.Words.Preview(Code, lang, brand, Sample{}, now)
 	if err != nil {
 		return err
 	}

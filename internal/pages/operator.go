@@ -58,7 +58,7 @@ func (p *Pages) enrol(w http.ResponseWriter, r *http.Request, t *tenant.Tenant) 
 	case err != nil:
 		p.broken(w, r, t, err)
 	case !ok:
-		p.Fault(w, r, t, "expired", "a link of operators that is not good")
+		p.Fault(w, r, t, string(view.FaultOperator), "a link of operators that is not good")
 	case len(faults) > 0:
 		p.enrolPage(w, r, t, link, address, faults)
 	default:
@@ -76,7 +76,7 @@ func (p *Pages) enrolPage(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 		return
 	}
 	if !ok {
-		p.Fault(w, r, t, "expired", "a link of operators that is not good")
+		p.Fault(w, r, t, string(view.FaultOperator), "a link of operators that is not good")
 		return
 	}
 	if known != "" {
@@ -87,7 +87,7 @@ func (p *Pages) enrolPage(w http.ResponseWriter, r *http.Request, t *tenant.Tena
 		s.page.Data = view.CreateAccount{Operator: true}
 	} else {
 		s.page.State = link + " " + address
-		s.page.Data = view.NewPassword{Identifier: address, MinLength: t.Settings.Password.MinLength, Recovery: known != ""}
+		s.page.Data = view.NewPassword{Identifier: address, MinLength: t.Settings.Password.MinLength, Recovery: known != "", Operator: true}
 	}
 	for _, fault := range faults {
 		s.page.Errors[fault.Field] = wordsOf(fault)

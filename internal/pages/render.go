@@ -122,6 +122,8 @@ func (p *Pages) Fault(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, 
 	case string(view.FaultForged):
 		s.status = http.StatusForbidden
 		s.page.Data = view.Fault{Kind: view.FaultForged, BackURL: t.URL("/account")}
+	case string(view.FaultOperator):
+		s.status, s.page.Data = http.StatusGone, view.Fault{Kind: view.FaultOperator}
 	case string(view.FaultRedirect), string(view.FaultApplication):
 		s.page.Data = view.Fault{Kind: view.FaultKind(kind)}
 	default:

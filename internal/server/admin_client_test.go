@@ -65,7 +65,7 @@ func TestCommandsOfTheAdminAPIGuide(t *testing.T) {
 	system, shop := i.System(), i.Tenant("shop", nil)
 	i.Customer(shop, "ana@example.com", "")
 	i.Application(shop, func(s *application.Settings) { s.Name = "Before" })
-	robot := i.Robot(system, operator.Holding{Tenants: []id.Tenant{shop.ID}, Scopes: append(operator.Scopes()[:0:0], "tenants:read", "customers:read", "applications:read", "applications:write")})
+	robot := i.Robot(system, operator.Holding{Tenants: []id.Tenant{shop.ID}, Scopes: append(operator.Scopes()[:0:0], "tenants:read", "customers:read", "customers:write", "applications:read", "applications:write")})
 	run := exec.CommandContext(t.Context(), "bash", "-c", "set -euo pipefail\n"+script.String())
 	run.Dir = t.TempDir()
 	// What `cardea app create --env` writes; the guide makes everything else itself.
@@ -78,7 +78,7 @@ func TestCommandsOfTheAdminAPIGuide(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for _, part := range []string{`"slug":"shop"`, `ana@example.com`, `"client_secret":`, `"https://shop.example.com/"`} {
+	for _, part := range []string{`"slug":"shop"`, `ana@example.com`, `"client_secret":`, `"https://shop.example.com/"`, `{"nickname":"Ana"}`} {
 		if !strings.Contains(string(out), part) {
 			t.Errorf("nothing was answered with %s: %s", part, out)
 		}

@@ -56,22 +56,25 @@ func (s *Server) brandOfMail(ctx context.Context, t *tenant.Tenant) (notify.Bran
 }
 
 // PreviewMail shows a message of a tenant, with made-up facts.
-func (s *Server) PreviewMail(ctx context.Context, t *tenant.Tenant, message, lang string) (notify.Mail, error) {
+func (s *Server) PreviewMail(ctx context.Context, t *tenant.Tenant, message, lang string, sample notify.Sample) (notify.Mail, error) {
 	brand, err := s.brandOfMail(ctx, t)
 	if err != nil {
 		return notify.Mail{}, err
 	}
-	return s.Words.Preview(notify.Template(message), lang, brand, s.Clock.Now())
+	return s.Words.Preview(notify.Template(message), lang, brand, sample, s.Clock.Now())
 }
 
 // PreviewText shows a text message of a tenant, with made-up facts.
-func (s *Server) PreviewText(ctx context.Context, t *tenant.Tenant, message, lang string) (notify.Text, error) {
+func (s *Server) PreviewText(ctx context.Context, t *tenant.Tenant, message, lang string, sample notify.Sample) (notify.Text, error) {
 	brand, err := s.brandOfMail(ctx, t)
 	if err != nil {
 		return notify.Text{}, err
 	}
-	return s.Words.PreviewText(notify.Template(message), lang, brand, s.Clock.Now())
+	return s.Words.PreviewText(notify.Template(message), lang, brand, sample, s.Clock.Now())
 }
+
+// MessageLanguages lists the languages that messages are written in.
+func (s *Server) MessageLanguages() []string { return s.Words.Languages() }
 
 // PreviewPage shows a page of a tenant, with made-up customers.
 func (s *Server) PreviewPage(ctx context.Context, t *tenant.Tenant, page, lang string) ([]byte, error) {

@@ -29,8 +29,8 @@ type Recover struct {
 type CreateAccount struct {
 	SignIn bool // offer "Sign in"
 	Phone  bool // a phone number is taken too
-
-	Operator bool // of the first operator, who is sent no code
+	// Operator asks whoever has a one-time link of operators, and sends nothing.
+	Operator bool
 }
 
 // Code asks for the code that was sent. Field: code. Choices: resend, back,
@@ -59,6 +59,7 @@ type NewPassword struct {
 	Skip       bool
 	Recovery   bool // it takes the place of a forgotten one, and signs out everywhere else
 	Account    bool // who is signed in chooses it. Field: end_others. Choices: none
+	Operator   bool // whoever has a one-time link of operators chooses it. Choices: none
 }
 
 // NewAddress asks for an e-mail address, or a phone number, that is to be the
@@ -172,6 +173,7 @@ const (
 	FaultApplication FaultKind = "application" // an unknown application
 	FaultRequest     FaultKind = "request"     // another mistake in the request
 	FaultForged      FaultKind = "forged"      // a state of another browser or tenant
+	FaultOperator    FaultKind = "operator"    // a one-time link of operators that is not good
 )
 
 // Fault is the page of an error that cannot be sent back to the application.

@@ -34,6 +34,10 @@ func (f *frame) TitleText() string {
 			return f.S("code.title_phone")
 		}
 		return f.S("code.title")
+	case CreateAccount:
+		if data.Operator {
+			return f.S("operator.title")
+		}
 	case NewPassword:
 		if data.Recovery || data.Account {
 			return f.S("newpassword.title_recovery")
@@ -96,6 +100,7 @@ var faults = map[FaultKind][2]string{
 	FaultApplication: {"fault.application_title", "fault.application"},
 	FaultRequest:     {"fault.request_title", "fault.request"},
 	FaultForged:      {"fault.forged_title", "fault.forged"},
+	FaultOperator:    {"fault.operator_title", "fault.operator"},
 }
 
 func (f *frame) fault() [2]string {
@@ -146,15 +151,15 @@ func (f *frame) IdentifierInput() Input {
 
 // AddressInput is the field that asks for the address of a new account.
 func (f *frame) AddressInput() Input {
-	if data, _ := f.Data.(CreateAccount); data.Phone {
+	data, _ := f.Data.(CreateAccount)
+	if data.Operator {
+		return f.Input(Field{Name: "identifier", Type: "email", Label: T("signup.email"), Autocomplete: "email", Required: true, MaxLength: 320}, "identifier")
+	}
+	if data.Phone {
 		return f.Input(Field{Name: "identifier", Type: "text", Label: T("identify.email_phone"), Why: T("signup.why_phone"),
 			Autocomplete: "username", Required: true, MaxLength: 320, LTR: true}, "identifier")
 	}
-	why := T("signup.why")
-	if data, _ := f.Data.(CreateAccount); data.Operator {
-		why = T("signup.why_operator")
-	}
-	return f.Input(Field{Name: "identifier", Type: "email", Label: T("signup.email"), Why: why,
+	return f.Input(Field{Name: "identifier", Type: "email", Label: T("signup.email"), Why: T("signup.why"),
 		Autocomplete: "email", Required: true, MaxLength: 320}, "identifier")
 }
 
