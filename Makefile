@@ -167,6 +167,8 @@ lint: need-go ## golangci-lint, pinned; .golangci.yml says why each linter
 helm-lint: need-go ## lint and render the Helm chart with Helm itself, which takes some minutes to build the first time
 	$(HELM) lint --strict deploy/helm/cardea
 	$(HELM) template cardea deploy/helm/cardea --kube-version 1.30.0 --set ingress.enabled=true --set 'ingress.hosts={id.example.com}' --set 'config.trusted_proxies={10.0.0.0/8}' --set serviceMonitor.enabled=true >/dev/null
+	$(HELM) template cardea deploy/helm/cardea --set 'backup.schedule=30 2 * * *,backup.claim=backup,backup.keysClaim=backup-keys' >/dev/null
+	$(HELM) template cardea deploy/helm/cardea --set 'backup.claim=backup,backup.keysClaim=backup-keys,restore.from=monday,restore.ledger=tuesday,restore.force=true' >/dev/null
 
 .PHONY: docs
 docs: ## links resolve, commands named in the documentation exist, no machine's paths in the tree

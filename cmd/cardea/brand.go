@@ -131,8 +131,8 @@ func (c *removeAssetCommand) Run(ctx context.Context, p *program) error {
 type previewBrandCommand struct {
 	ofTenant
 	output
-	Page string `placeholder:"PAGE" xor:"what" required:"" help:"A page: sign-in, password, password-wrong, sign-up, code, new-password, consent, account or fault."`
-	Mail string `placeholder:"MAIL" xor:"what" required:"" help:"A message: code, recovery, welcome, new_sign_in and the other kinds that cardea message texts lists."`
+	Page string `placeholder:"PAGE" xor:"what" required:"" help:"A page: sign-in, password, password-wrong, sign-up, code, new-password, consent, account, devices or fault."`
+	Mail string `placeholder:"MAIL" xor:"what" required:"" help:"A message: code, recovery, welcome, password_changed, disowned, address_added, address_changed, address_removed, new_sign_in, invitation, locked, closed, reopened, dormancy, erasure or join_organization."`
 	SMS  string `placeholder:"SMS" name:"sms" xor:"what" required:"" help:"A text message: the same kinds."`
 	Lang string `placeholder:"LANG" help:"In which language; the tenant's first unless told."`
 	File string `short:"f" placeholder:"FILE" help:"Show it with what this file would change, and change nothing; - is standard input."`

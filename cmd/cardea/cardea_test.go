@@ -306,6 +306,7 @@ func TestBackupAndRestore(t *testing.T) {
 			t.Error(got)
 		}
 		m.fails(exitFailed, "is there already", m.at("backup", "--out", folder)...)
+		m.fails(exitFailed, filepath.Join(m.folder, "none")+" is not there. Make ", m.at("backup", "--out", filepath.Join(m.folder, "none", "monday"))...)
 		m.here("customer", "erase", "--yes", goes.ID, "--tenant", "shop")
 		m.fails(exitFailed, "stop", m.at("restore", "--from", folder, "--force")...)
 		if engine == sqldb.SQLite {
@@ -315,6 +316,14 @@ func TestBackupAndRestore(t *testing.T) {
 		}
 		stop()
 		m.fails(exitFailed, "--force", m.at("restore", "--from", folder)...)
+		apart := filepath.Join(m.folder, "apart")
+		if err := os.Rename(filepath.Join(folder, "keys"), apart); err != nil {
+			t.Fatal(err)
+		}
+		m.fails(exitFailed, "--keys", m.at("restore", "--from", folder, "--force")...)
+		if err := os.Rename(apart, filepath.Join(folder, "keys")); err != nil {
+			t.Fatal(err)
+		}
 		got := parse[backup.Restored](t, m.here("restore", "--from", folder, "--force", "--json"))
 		if got.Erased != 1 || got.NoLedger || !got.Replaced {
 			t.Errorf("%+v", got)

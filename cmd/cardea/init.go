@@ -23,7 +23,7 @@ type initCommand struct {
 	output
 	Brand       string `placeholder:"NAME" help:"The brand that customers see. It is a tenant of its own; an existing one is taken by its name or slug."`
 	Slug        string `placeholder:"SLUG" help:"Name of a new tenant in addresses; without, it is made from the brand."`
-	Issuer      string `placeholder:"ORIGIN" help:"Origin of a new tenant, such as https://id.example.com. Without one it is served by path under base_url."`
+	Issuer      string `placeholder:"ORIGIN" help:"Origin of a new tenant, such as https://id.example.com. Needed unless the configuration has a base_url, under which a tenant without one is served by path."`
 	Kind        string `placeholder:"KIND" help:"Where the application runs: web (on a server), spa (in the browser), native (on a device), machine (for itself)."`
 	RedirectURI string `name:"redirect-uri" placeholder:"URI" help:"Where customers are sent back to."`
 	Name        string `placeholder:"NAME" help:"The application's name; without, the brand's."`
@@ -179,6 +179,9 @@ func (c *initCommand) makeTenant(ctx context.Context, p *program, cl *client) (t
 	}
 	var made tenantView
 	err := cl.call(ctx, http.MethodPost, pathTo("tenants"), nil, map[string]any{"slug": c.Slug, "name": c.Brand, "issuer": c.Issuer}, &made)
+	if err != nil && c.Issuer == "" && strings.Contains(err.Error(), "base_url") {
+		return tenantView{}, fmt.Errorf("%w\nGive the brand's own origin with --issuer", err)
+	}
 	if err != nil {
 		return tenantView{}, err
 	}

@@ -115,3 +115,21 @@ func TestSlugs(t *testing.T) {
 		}
 	}
 }
+
+// Where no base_url is set, as in production, a new brand needs its own origin, and
+// the flag for it is named.
+func TestInitSaysWhatAnIssuerIsGivenBy(t *testing.T) {
+	m := newMachine(t, sqldb.SQLite)
+	text, err := os.ReadFile(m.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(m.config, []byte(strings.Replace(string(text), "base_url: http://localhost:9999\n", "", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"init", "--brand", "Sage", "--kind", "web", "--redirect-uri", "https://sage.example.com/callback"}
+	m.fails(exitFailed, "--issuer", m.at(args...)...)
+	if got := m.here(append(args, "--issuer", "https://id.sage.example.com")...); !strings.Contains(got, "OIDC_ISSUER=https://id.sage.example.com") {
+		t.Error(got)
+	}
+}

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -201,32 +200,6 @@ func (c *rewrapCommand) Run(ctx context.Context, p *program) error {
 			return p.line("All keys are wrapped by the present ones.")
 		}
 	}
-}
-
-type ledgerCommand struct {
-	place
-	Out string `required:"" placeholder:"FILE" help:"New file to write."`
-}
-
-func (c *ledgerCommand) Run(ctx context.Context, p *program) error {
-	cl, err := c.connect(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer cl.end(p)
-	text, err := cl.send(ctx, http.MethodGet, pathTo("erasure-ledger"), nil, "", nil, nil)
-	if err != nil {
-		return err
-	}
-	file, err := os.OpenFile(c.Out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(text)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return fmt.Errorf("write the ledger: %w", err)
-	}
-	return p.line("The ledger is in %s. Keep the newest for as long as you keep any backup.", c.Out)
 }
 
 type adoptCommand struct {

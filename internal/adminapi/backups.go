@@ -39,6 +39,9 @@ func (a *api) backUp(ctx context.Context, in *struct{ Body newBackup }) (*answer
 		return nil, problem.InvalidInput(faults...)
 	}
 	report, err := backup.Write(ctx, a.source(), backup.Destination{Folder: wanted.Folder, Keys: wanted.Keys})
+	if at, ok := errors.AsType[*backup.PlaceError](err); ok {
+		return nil, refused(at.Error()).Because(err)
+	}
 	if at, ok := errors.AsType[*fs.PathError](err); ok {
 		return nil, refused("the server cannot write there: " + at.Error()).Because(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // makeFolder makes the folder in which what becomes path is written: beside
@@ -14,9 +15,38 @@ import (
 func makeFolder(path, name string) (string, error) {
 	temporary := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+name)
 	if err := os.Mkdir(temporary, 0o700); err != nil {
-		return "", fmt.Errorf("make the backup's folder: %w", err)
+		return "", &PlaceError{Path: path, Err: err}
 	}
 	return temporary, nil
+}
+
+// PlaceError says that the folder of a backup cannot be made. It is this process
+// that makes it, as the user that it runs as and where that user may write, which
+// whoever asks for a backup over the socket need not know.
+type PlaceError struct {
+	Path string // of the folder to be made
+	Err  error
+}
+
+func (e *PlaceError) Unwrap() error { return e.Err }
+
+func (e *PlaceError) Error() string {
+	parent := filepath.Dir(e.Path)
+	who := fmt.Sprintf("the user %d that cardea runs as", os.Geteuid())
+	var why, do string
+	switch {
+	case errors.Is(e.Err, fs.ErrNotExist):
+		why, do = parent+" is not there", "Make "+parent+" where the server runs and give it to "+who
+	case errors.Is(e.Err, fs.ErrPermission):
+		why, do = who+" may not write in "+parent, "Give "+parent+" to that user"
+	case errors.Is(e.Err, syscall.EROFS):
+		why, do = parent+" is read-only for the server", "Name a folder that its service or container may write to (ReadWritePaths or StateDirectory of systemd, a volume of a container)"
+	case errors.Is(e.Err, syscall.ENOTDIR):
+		why, do = parent+" is not a folder", "Name another"
+	default:
+		why, do = fmt.Sprintf("%s does not take a folder (%v)", parent, e.Err), "See that "+who+" can write there"
+	}
+	return fmt.Sprintf("%s cannot be made: %s. %s; docs/production.md, \"Backup and restore\", says which folders there are", e.Path, why, do)
 }
 
 // publish gives a finished folder its name, durably.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -84,6 +85,9 @@ func Restore(ctx context.Context, r Restoration) (*Restored, error) {
 	}
 	targets := []*target{database, keys}
 	for _, t := range targets {
+		if _, err := os.Stat(t.folder); t == keys && errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: there is no folder %s with customers' keys. They are kept apart from the rest of a backup: name the folder that they are in with --keys", ErrDamaged, t.folder)
+		}
 		if err := t.verify(); err != nil {
 			return nil, err
 		}

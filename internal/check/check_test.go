@@ -29,6 +29,7 @@ import (
 	"github.com/cardea-id/cardea/internal/jose"
 	"github.com/cardea-id/cardea/internal/server/servertest"
 	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/sqldb/dbtest"
 	"github.com/cardea-id/cardea/internal/tenant"
 )
 
@@ -183,8 +184,19 @@ func TestEachWeaknessIsFound(t *testing.T) {
 				`INSERT INTO restore_mark VALUES ('restore', 'one', 1, 1)`)
 		}, false},
 		{"migrations-pending", "explain/001", func(w world) { sql(w, `DELETE FROM schema_migration WHERE package = 'explain'`) }, false},
+		{"never-started", "database", func(w world) {
+			if w.Engine == sqldb.SQLite {
+				w.Options.Config.Database.URL = config.NewSecret("sqlite:" + filepath.Join(w.t.TempDir(), "new.db"))
+				if err := os.WriteFile(strings.TrimPrefix(w.Options.Config.Database.URL.Reveal(), "sqlite:"), nil, 0o600); err != nil {
+					w.t.Fatal(err)
+				}
+				return
+			}
+			w.Options.Config.Database.URL = config.NewSecret(dbtest.URL(w.t, sqldb.Postgres, nil))
+		}, false},
 		{"migrations-later", "database", func(w world) { sql(w, `INSERT INTO schema_migration VALUES ('explain', 900, 'later', 'x', 1)`) }, false},
 		{"migration-changed", "explain", func(w world) { sql(w, `UPDATE schema_migration SET checksum = 'x' WHERE package = 'explain'`) }, false},
+		{"root-key-unread", "none.key", set(func(c *config.Config) { c.RootKey = config.RootKey{File: "/nowhere/none.key"} }), false},
 		{"keys-do-not-open", "wrong root key", set(func(c *config.Config) { c.RootKey.Value = key() }), false},
 		{"old-root-key-needed", "wraps", set(func(c *config.Config) { c.OldRoots.Values, c.RootKey.Value = []config.Secret{c.RootKey.Value}, key() }), false},
 		{"old-root-key-unneeded", "root key", set(func(c *config.Config) { c.OldRoots.Values = []config.Secret{key()} }), false},
@@ -274,6 +286,11 @@ func TestEachWeaknessIsFound(t *testing.T) {
 		finds(t, judge(func(f *sqldb.Facts) { f.Standbys = "" }), "postgres-no-standby", "no")
 		finds(t, judge(func(f *sqldb.Facts) { f.Synchronous = 0 }), "postgres-standby-gone", "none answers")
 		finds(t, judge(func(f *sqldb.Facts) { f.Pooled = true }), "postgres-pooler", "database")
+		finds(t, judge(func(f *sqldb.Facts) { f.Remote = true }), "postgres-clear", "database")
+		finds(t, judge(func(f *sqldb.Facts) { f.Remote, f.TLS = true, sqldb.TLSUnverified }), "postgres-unproved", "database")
+		if found := judge(func(f *sqldb.Facts) { f.Remote, f.TLS = true, sqldb.TLSVerified }); len(found) > 0 {
+			t.Errorf("of a connection that is proved:%s", told(found))
+		}
 		if found := judge(func(f *sqldb.Facts) { f.Synchronous = -1 }); len(found) > 0 {
 			t.Errorf("of what may not be seen:%s", told(found))
 		}
@@ -318,6 +335,47 @@ func TestEachWeaknessIsFound(t *testing.T) {
 			t.Errorf("%+v", rule)
 		}
 	}
+}
+
+// One cause is told once, and by its name: a database that nothing has been started
+// on has no former release, and a root key that others can read may be the right one.
+func TestOneCauseIsToldOnce(t *testing.T) {
+	i := servertest.New(t, sqldb.SQLite)
+	o := clean(t, i)
+	lone := func(rule string, never ...string) {
+		t.Helper()
+		found := Run(t.Context(), o)
+		n := 0
+		for _, f := range found {
+			if f.ID == rule {
+				n++
+			}
+			if slices.Contains(never, f.ID) {
+				t.Errorf("%s: %s", f.ID, f.Found)
+			}
+		}
+		if n != 1 {
+			t.Errorf("%s is found %d times: %s", rule, n, told(found))
+		}
+	}
+	key := filepath.Join(t.TempDir(), "root.key")
+	if err := errors.Join(os.WriteFile(key, make([]byte, 32), 0o600), os.Chmod(filepath.Dir(key), 0o755), os.Chmod(key, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	whole := o.Config.RootKey
+	o.Config.RootKey = config.RootKey{File: key}
+	lone("secrets-readable", "keys-do-not-open", "root-key-unread")
+	if err := os.Chmod(filepath.Dir(key), 0o700); err != nil { // refused all the same
+		t.Fatal(err)
+	}
+	lone("secrets-readable", "keys-do-not-open", "root-key-unread")
+	o.Config.RootKey = whole
+	empty := filepath.Join(t.TempDir(), "empty.db")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.Config.Database.URL = config.NewSecret("sqlite:" + empty)
+	lone("never-started", "migrations-pending")
 }
 
 // testPublic has a proxy with TLS before a node, which does as well as it

@@ -55,17 +55,28 @@ func (c *checker) contents(ctx context.Context, db, keys *sqldb.DB) {
 	failed(c.tenants(ctx, db))
 }
 
+// unread tells why a root key cannot be read. One that is refused since others may
+// get at it can well be the right one.
+func (c *checker) unread(err error) {
+	switch {
+	case !errors.Is(err, keyring.ErrRootOpen):
+		c.found("root-key-unread", "%v", err)
+	case !slices.ContainsFunc(c.findings, func(f Finding) bool { return f.ID == "secrets-readable" }):
+		c.found("secrets-readable", "%v", err)
+	}
+}
+
 // roots looks at the root keys, and at whether the configuration opens what is
 // stored.
 func (c *checker) roots(ctx context.Context, db, keys *sqldb.DB) error {
 	root, err := server.RootKey(c.Config)
 	if err != nil {
-		c.found("keys-do-not-open", "the root key: %v", err)
+		c.unread(fmt.Errorf("the root key: %w", err))
 		return nil
 	}
 	old, err := server.OldRootKeys(c.Config)
 	if err != nil {
-		c.found("keys-do-not-open", "%v", err)
+		c.unread(err)
 		return nil
 	}
 	found, err := keyring.Inspect(ctx, keyring.Options{DB: db, Store: keys, Root: root, OldRoots: old, Clock: c.Clock, Random: c.Random})

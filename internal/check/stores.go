@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,7 +85,10 @@ func (c *checker) stores(ctx context.Context) {
 // open opens a database that is there.
 func (c *checker) open(ctx context.Context, name, url string, scrub bool) *sqldb.DB {
 	if path, sqlite := strings.CutPrefix(url, "sqlite:"); sqlite {
-		if _, err := os.Stat(path); err != nil { // opening would make it
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && c.neither() {
+			c.found("never-started", "the %s: there is no %s", name, path)
+			return nil
+		} else if err != nil { // opening would make it
 			c.found("database-unreachable", "the %s: %v", name, err)
 			return nil
 		}
@@ -97,6 +101,18 @@ func (c *checker) open(ctx context.Context, name, url string, scrub bool) *sqldb
 		return nil
 	}
 	return db
+}
+
+// neither tells whether both stores are files that are not there, as before the
+// first start; where one of them is, the other was lost.
+func (c *checker) neither() bool {
+	for _, address := range []string{server.DatabaseURL(c.Config), server.KeyStoreURL(c.Config)} {
+		path, sqlite := strings.CutPrefix(address, "sqlite:")
+		if _, err := os.Stat(path); !sqlite || !errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+	}
+	return true
 }
 
 // unopened tells why a database cannot be opened.
@@ -128,6 +144,15 @@ func (c *checker) store(ctx context.Context, name string, db *sqldb.DB, sets []s
 	}
 	if db.Engine() == sqldb.Postgres {
 		c.judgePostgres(name, facts)
+	}
+	tables, err := db.Tables(ctx)
+	if err != nil {
+		c.found("database-unreachable", "the %s: %v", name, err)
+		return false
+	}
+	if !slices.ContainsFunc(tables, func(t sqldb.Table) bool { return t.Name != "schema_migration" }) {
+		c.found("never-started", "the %s", name)
+		return false
 	}
 	names, _, err := db.Pending(ctx, sets...)
 	later := false
@@ -162,6 +187,13 @@ func (c *checker) judgeClock(name string, before, there, after time.Time) {
 
 // judgePostgres tells what of a server's set-up is weak.
 func (c *checker) judgePostgres(name string, f sqldb.Facts) {
+	switch {
+	case !f.Remote || f.TLS == sqldb.TLSVerified:
+	case f.TLS == sqldb.TLSNone:
+		c.found("postgres-clear", "the connection to the %s", name)
+	default:
+		c.found("postgres-unproved", "the connection to the %s", name)
+	}
 	if f.Number < oldPostgres {
 		c.found("postgres-old", "the %s is on PostgreSQL %s", name, f.Version)
 	}

@@ -45,14 +45,14 @@ func (c *Config) check(development bool) []Fault {
 
 	databaseOK := validDatabase(c.Database.URL.Reveal())
 	if !databaseOK {
-		add("database.url", "is not a database address", "give sqlite: with an absolute path, or postgres://user:password@host/name")
+		add("database.url", "is not a database address", adviceOnDatabase)
 	}
 	switch store := c.KeyStore.URL.Reveal(); {
 	case store == "" && databaseOK:
 		add("key_store.url", "is missing", "give a database of its own that all nodes reach, as the database is PostgreSQL")
 	case store == "":
 	case !validDatabase(store):
-		add("key_store.url", "is not a database address", "give sqlite: with an absolute path, or postgres://user:password@host/name")
+		add("key_store.url", "is not a database address", adviceOnDatabase)
 	case sameDatabase(store, c.Database.URL.Reveal()):
 		add("key_store.url", "is the same database as database.url", "give another one: erasure holds only if keys are backed up apart from what they seal")
 	}
@@ -157,12 +157,19 @@ func loopbackHost(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
+// adviceOnDatabase never has the address in it, which may hold a password.
+const adviceOnDatabase = "give sqlite: with an absolute path, or postgres://user:password@host/name; in the password, characters such as / # ? @ % and : are percent-encoded (/ is %2F, # is %23)"
+
+// validDatabase tells whether an address can be meant as it reads. A password with
+// a / or a # in it that is not encoded ends the host early, and what is left of it
+// then stands in the path or the fragment.
 func validDatabase(address string) bool {
 	if path, found := strings.CutPrefix(address, "sqlite:"); found {
 		return filepath.IsAbs(path) && !strings.ContainsAny(path, "?#")
 	}
 	parsed, err := url.Parse(address)
-	return err == nil && (parsed.Scheme == "postgres" || parsed.Scheme == "postgresql") && len(parsed.Path) > 1
+	return err == nil && (parsed.Scheme == "postgres" || parsed.Scheme == "postgresql") && len(parsed.Path) > 1 &&
+		!strings.Contains(parsed.EscapedPath(), "@") && !strings.Contains(address, "#")
 }
 
 // sameDatabase tells whether two addresses lead to one database, as far as can

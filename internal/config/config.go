@@ -51,7 +51,7 @@ type Config struct {
 
 // Database says where everything but customers' keys is kept.
 type Database struct {
-	URL            Secret `yaml:"url" doc:"sqlite:/absolute/path.db or postgres://user:password@host/name. Empty means cardea.db in the data folder."`
+	URL            Secret `yaml:"url" doc:"sqlite:/absolute/path.db or postgres://user:password@host/name, special characters of the password percent-encoded; ?sslmode=verify-full has the server's certificate checked. Empty means cardea.db in the data folder."`
 	MaxConnections int    `yaml:"max_connections" default:"16" min:"2" max:"1000" doc:"Connections that this node holds to PostgreSQL, or readers of SQLite."`
 }
 

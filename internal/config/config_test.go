@@ -462,3 +462,44 @@ func TestTracing(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Beside a Service named cardea Kubernetes adds variables with our prefix; what is
+// merely alike is refused as before.
+func TestServiceLinksOfKubernetesAreNoSettings(t *testing.T) {
+	links := []string{
+		"CARDEA_SERVICE_HOST=10.96.0.7", "CARDEA_SERVICE_PORT=80", "CARDEA_SERVICE_PORT_HTTP=80", "CARDEA_SERVICE_PORT_METRICS=9090",
+		"CARDEA_PORT=tcp://10.96.0.7:80", "CARDEA_PORT_80_TCP=tcp://10.96.0.7:80", "CARDEA_PORT_80_TCP_PROTO=tcp", "CARDEA_PORT_80_TCP_PORT=80",
+		"CARDEA_PORT_80_TCP_ADDR=10.96.0.7", "CARDEA_PORT_9090_UDP=udp://10.96.0.7:9090",
+	}
+	if _, err := load(t, "data_dir: /srv/cardea", append(links, "CARDEA_ROOT_KEY_VALUE="+rootKey)...); err != nil {
+		t.Error(err)
+	}
+	alike := []string{"CARDEA_PORT=8080", "CARDEA_PORT_TCP=1", "CARDEA_PORT_80_TCP_NAME=1", "CARDEA_SERVICE=1", "CARDEA_SERVICE_NAME=1", "CARDEA_METRICS_SERVICE_HOST=1"}
+	for _, one := range alike {
+		_, err := load(t, "data_dir: /srv/cardea", one, "CARDEA_ROOT_KEY_VALUE="+rootKey)
+		if name, _, _ := strings.Cut(one, "="); err == nil || faultsOf(t, err)[name] == "" {
+			t.Errorf("%s is taken: %v", one, err)
+		}
+	}
+}
+
+// A password that is not encoded is told as such, and is not printed.
+func TestAPasswordInAnAddressIsEncoded(t *testing.T) {
+	for _, password := range []string{"ab/c", "12/c", "ab#c", "12#c", "ab?c", "12?c", "ab%zz", "ab@12/c"} {
+		_, err := load(t, "data_dir: /srv/cardea", "CARDEA_ROOT_KEY_VALUE="+rootKey,
+			"CARDEA_DATABASE_URL=postgres://cardea:"+password+"@database/cardea", "CARDEA_KEY_STORE_URL=postgres://cardea:"+password+"@keys/cardea_keys")
+		if err == nil {
+			t.Errorf("%s is taken", password)
+			continue
+		}
+		for _, key := range []string{"database.url", "key_store.url"} {
+			if told := faultsOf(t, err)[key]; !strings.Contains(told, "percent-encoded") || strings.Contains(told, password) {
+				t.Errorf("%s, %s: %q", password, key, told)
+			}
+		}
+	}
+	if _, err := load(t, "data_dir: /srv/cardea", "CARDEA_ROOT_KEY_VALUE="+rootKey,
+		"CARDEA_DATABASE_URL=postgres://cardea:ab%2Fc%23%3F%40@database/cardea?sslmode=verify-full", "CARDEA_KEY_STORE_URL=postgres://cardea:a%2F@keys/cardea_keys"); err != nil {
+		t.Error(err)
+	}
+}

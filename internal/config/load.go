@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -134,6 +135,9 @@ func readEnviron(environ []string, fields []field, given map[string]string) []Fa
 			continue
 		}
 		at := slices.IndexFunc(fields, func(f field) bool { return f.env == name })
+		if at < 0 && isServiceLink(name, value) {
+			continue
+		}
 		if at < 0 {
 			names := make([]string, len(fields))
 			for i, f := range fields {
@@ -149,6 +153,20 @@ func readEnviron(environ []string, fields []field, given map[string]string) []Fa
 		}
 	}
 	return faults
+}
+
+// serviceLink matches what Kubernetes adds to the environment of every
+// container beside a Service named cardea, unless the pod says
+// enableServiceLinks: false. It has our prefix and is none of our settings.
+var serviceLink = regexp.MustCompile(`^CARDEA_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)$`)
+
+// isServiceLink tells whether a variable is one of those. CARDEA_PORT is one only
+// if it holds the address of a service: whoever sets it to a port means listen.
+func isServiceLink(name, value string) bool {
+	if name == "CARDEA_PORT" {
+		return strings.HasPrefix(value, "tcp://") || strings.HasPrefix(value, "udp://")
+	}
+	return serviceLink.MatchString(name)
 }
 
 // field is one key of the settings.

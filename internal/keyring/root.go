@@ -96,6 +96,9 @@ func checkRoot(key []byte) error {
 	return nil
 }
 
+// ErrRootOpen says that the file of a root key is not its user's alone.
+var ErrRootOpen = errors.New("so that other users of this machine may get at it")
+
 // RootFromFile reads a Root from a file that holds it in base64, as
 // GenerateRoot writes it, or is its 32 bytes. A file that others may read, or
 // the group may write, is refused.
@@ -110,7 +113,7 @@ func RootFromFile(path string) (Root, error) {
 		return nil, fmt.Errorf("keyring: root key file: %w", err)
 	}
 	if mode := info.Mode().Perm(); mode&0o027 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("keyring: root key file %s has mode %#o, so that other users of this machine may get at it: run 'chmod 600 %s'", path, mode, path)
+		return nil, fmt.Errorf("keyring: root key file %s has mode %#o, %w: run 'chmod 600 %s'", path, mode, ErrRootOpen, path)
 	}
 	text, err := io.ReadAll(io.LimitReader(file, 1024))
 	if err != nil {

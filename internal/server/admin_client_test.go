@@ -2,8 +2,10 @@ package server_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -63,10 +65,16 @@ func TestCommandsOfTheAdminAPIGuide(t *testing.T) {
 	i := servertest.New(t, "sqlite")
 	system, shop := i.System(), i.Tenant("shop", func(s *tenant.Settings) { s.Search.Identifiers = []string{"email"} })
 	i.Customer(shop, "ana@example.com", "")
-	made := i.Application(shop, func(s *application.Settings) { s.Name = "Before" })
+	i.Application(shop, func(s *application.Settings) { s.Name = "Before" })
 	robot := i.Robot(system, operator.Holding{Tenants: []id.Tenant{shop.ID}, Scopes: append(operator.Scopes()[:0:0], "tenants:read", "customers:read", "customers:write", "applications:read", "applications:write")})
 	run := exec.CommandContext(t.Context(), "bash", "-c", "set -euo pipefail\n"+script.String())
-	run.Env = append(os.Environ(), "SYSTEM="+system.Issuer, "CLIENT_ID="+string(robot.ID), "CLIENT_SECRET="+robot.Secret, "APPLICATION="+string(made.ID), "no_proxy=*")
+	run.Dir = t.TempDir()
+	// What `cardea app create --env` writes; the guide makes everything else itself.
+	environment := fmt.Sprintf("OIDC_ISSUER=%s\nOIDC_CLIENT_ID=%s\nOIDC_CLIENT_SECRET=%s\n", system.Issuer, robot.ID, robot.Secret)
+	if err := os.WriteFile(filepath.Join(run.Dir, "robot.env"), []byte(environment), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run.Env = append(os.Environ(), "no_proxy=*")
 	out, err := run.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)

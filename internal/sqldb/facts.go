@@ -2,7 +2,9 @@ package sqldb
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"net"
 	"strconv"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -24,7 +26,19 @@ type Facts struct {
 	Synchronous       int    // standbys that confirm commits at present; -1 where this user may not see
 	Connections       int    // that users may have together
 	Pooled            bool   // something that lends connections stands between
+	Remote            bool   // it is on another machine
+	TLS               TLS    // of the connection that asked
 }
+
+// TLS is how well a connection is sealed.
+type TLS int
+
+// Only a verified connection is safe from whoever is in between.
+const (
+	TLSNone       TLS = iota // in the clear
+	TLSUnverified            // encrypted, to whoever answered
+	TLSVerified              // encrypted, to the server of that name (sslmode=verify-full)
+)
 
 // Facts reads how the database is set up. It changes nothing.
 func (db *DB) Facts(ctx context.Context) (Facts, error) {
@@ -120,5 +134,21 @@ func (b *postgresBackend) facts(ctx context.Context) (Facts, error) {
 	if number(10) > 0 {
 		f.Synchronous = -1
 	}
+	f.Remote, f.TLS = sealed(conn.Conn())
 	return f, err
+}
+
+// sealed tells whether a connection leaves this machine, and how well it is sealed.
+func sealed(conn net.Conn) (remote bool, how TLS) {
+	if there, ok := conn.RemoteAddr().(*net.TCPAddr); ok && !there.IP.IsLoopback() {
+		here, known := conn.LocalAddr().(*net.TCPAddr)
+		remote = !known || !there.IP.Equal(here.IP)
+	}
+	if over, ok := conn.(*tls.Conn); ok {
+		how = TLSUnverified
+		if len(over.ConnectionState().VerifiedChains) > 0 {
+			how = TLSVerified
+		}
+	}
+	return remote, how
 }
