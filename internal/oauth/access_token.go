@@ -152,7 +152,7 @@ func (p *Provider) active(ctx context.Context, t *tenant.Tenant, a *accessToken)
 		return false, nil, nil
 	}
 	app, err := p.Applications.Get(ctx, t.ID, a.application)
-	if err != nil || app.Disabled {
+	if err != nil || app.Disabled || !mayHave(app, t, a.raw.Audience) {
 		return false, nil, notFoundIsNil(err)
 	}
 	if a.lineage == "" {

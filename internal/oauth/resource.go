@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/cardea-id/cardea/internal/application"
+	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 // Resource indicators (RFC 8707): an application says by the parameter resource
@@ -89,6 +90,12 @@ func oneOrMany(audience []string) any {
 		return audience[0]
 	}
 	return audience
+}
+
+// mayHave tells whether tokens for an audience are ones that the application is
+// given: for the issuer, and for the resources that it has now.
+func mayHave(app *application.Application, t *tenant.Tenant, audience []string) bool {
+	return !slices.ContainsFunc(audience, func(one string) bool { return one != t.Issuer && !slices.Contains(app.Resources, one) })
 }
 
 // meantFor tells whether an audience has the application in it, by its id or as

@@ -45,7 +45,7 @@ func (p *Provider) revokeToken(x *exchange, presented string) error {
 		return err
 	}
 	token, err := p.readAccessToken(x.ctx, x.tenant, presented)
-	if err != nil || token == nil || token.application != x.app.ID {
+	if err != nil || token == nil || token.application != x.app.ID || !mayHave(x.app, x.tenant, token.raw.Audience) {
 		return err
 	}
 	if token.lineage == "" {

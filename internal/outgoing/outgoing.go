@@ -120,6 +120,9 @@ func (c *Client) Do(ctx context.Context, request *http.Request) (*Answer, error)
 	}
 	defer func() { _ = response.Body.Close() }() // what was to be read has been read
 	body, err := io.ReadAll(io.LimitReader(response.Body, c.o.MaxAnswer+1))
+	if err == nil {
+		err = ctx.Err() // a server that is left in the middle may still end its answer in order
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}

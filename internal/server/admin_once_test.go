@@ -149,7 +149,7 @@ func TestVersions(t *testing.T) {
 				t.Errorf("%s with no ETag: %d", method, status)
 			}
 		}
-		for body, want := range map[string]int{`{"nme":"x"}`: 422, `{"name":""}`: 422, `[]`: 422, `{"redirect_uris":["javascript:alert(1)"]}`: 422, `{"name":"x"}{}`: 422} {
+		for body, want := range map[string]int{`{"nme":"x"}`: 422, `{"name":""}`: 422, `[]`: 422, `{"redirect_uris":["javascript:alert(1)"]}`: 422, `{"name":"x"}{}`: 400} {
 			if status, _, text := i.Admin(token, "PUT", one, body); status != want {
 				t.Errorf("%s: %d %s", body, status, text)
 			}

@@ -43,6 +43,7 @@ func TestNoStepTellsWhetherThereIsAnAccount(t *testing.T) {
 					text = strings.ReplaceAll(text, state, "STATE")
 				}
 			}
+			text = strings.ReplaceAll(text, "<wbr>", "")
 			name, _, _ := strings.Cut(address, "@")
 			text = strings.ReplaceAll(text, name+"@", "NAME@")
 			text = untilWhen.ReplaceAllString(text, "TIME")

@@ -277,7 +277,7 @@ func TestKnownUnknownAndLockedLookAlike(t *testing.T) {
 
 // blank is what a page says without what was typed and sealed.
 func blank(p *servertest.Page) string {
-	text := p.Body
+	text := strings.ReplaceAll(p.Body, "<wbr>", "") // where a long address may break
 	for _, form := range p.Forms {
 		if state := form.Hidden.Get("state"); state != "" {
 			text = strings.ReplaceAll(text, state, "STATE")
