@@ -334,7 +334,7 @@ func (k *kept) problem() error {
 	return badRequest("Nothing was changed. This operation needs a body.")
 }
 
-func notOurJSON(why string) error {
+func notOurJSON(why string) *problem.Error {
 	return badRequest("Nothing was changed. The body is not the JSON that is taken here: " + why + ".")
 }
 
@@ -350,7 +350,7 @@ func (a *api) holdToSchema(text []byte, o operation, wanted *huma.RequestBody) e
 	}
 	var value any
 	if err := json.Unmarshal(text, &value); err != nil {
-		return notOurJSON(err.Error()).(*problem.Error).Because(err)
+		return notOurJSON(err.Error()).Because(err)
 	}
 	var found huma.ValidateResult
 	at := huma.NewPathBuffer(make([]byte, 0, 128), 0)

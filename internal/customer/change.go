@@ -245,7 +245,7 @@ func (c StatusChange) dueAfter(now time.Time) time.Time {
 			return time.Time{}
 		}
 		return c.until.Add(-c.rules.WarnErase.D())
-	case Locked, Suspended, Invited, Erased:
+	case Locked, Suspended, Invited, Erased, erasing:
 	}
 	return c.until
 }
