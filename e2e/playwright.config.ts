@@ -23,7 +23,7 @@ export default defineConfig({
   outputDir: 'test-results',
   globalSetup: './support/setup.ts',
   fullyParallel: true,
-  workers: Number(process.env['E2E_WORKERS'] ?? 2),
+  workers: Number(process.env['E2E_WORKERS'] ?? 3),
   forbidOnly: !!process.env['CI'],
   retries: 0, // a test that passes at the second try has found something
   timeout: 120_000, // the long way of a newcomer, looked at page by page, on two busy cores
