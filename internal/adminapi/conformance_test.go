@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -15,7 +16,23 @@ import (
 type contract struct {
 	paths    map[string]any
 	compiler *jsonschema.Compiler
+
+	mu       sync.Mutex // of compiler and compiled
 	compiled map[string]*jsonschema.Schema
+}
+
+// schema compiles a part of the document, once.
+func (c *contract) schema(at string) (*jsonschema.Schema, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known := c.compiled[at]; known != nil {
+		return known, nil
+	}
+	schema, err := c.compiler.Compile(at)
+	if err == nil {
+		c.compiled[at] = schema
+	}
+	return schema, err
 }
 
 const contractAt = "mem:///openapi.json"
@@ -94,13 +111,9 @@ func (c *contract) check(t testing.TB, method, path string, a answer) {
 		return
 	}
 	at := contractAt + "#/paths/" + escaped(template) + "/" + strings.ToLower(method) + "/responses/" + status + "/content/" + escaped(kind) + "/schema"
-	schema := c.compiled[at]
-	if schema == nil {
-		var err error
-		if schema, err = c.compiler.Compile(at); err != nil {
-			t.Fatalf("%s: %v", at, err)
-		}
-		c.compiled[at] = schema
+	schema, err := c.schema(at)
+	if err != nil {
+		t.Fatalf("%s: %v", at, err)
 	}
 	value, err := jsonschema.UnmarshalJSON(strings.NewReader(a.Text))
 	if err != nil {

@@ -99,5 +99,6 @@ func (s *Store) SetMessageText(ctx context.Context, tenant id.Tenant, revision i
 func (s *Store) WithMessageText(t *Tenant, m MessageText) (*Tenant, error) {
 	changed := *t
 	changed.Brand.put(m)
+	changed.Brand.Revision = Draft
 	return &changed, s.checkBrand(&changed)
 }
