@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 )
@@ -57,7 +58,15 @@ func (c *checkMailCommand) Run(ctx context.Context, p *program) error {
 		}
 		checks = append(checks, check)
 	}
-	return c.show(p, checks, func() error {
+	missing := 0
+	for _, check := range checks {
+		for _, f := range check.Findings {
+			if f.Verdict == "missing" {
+				missing++
+			}
+		}
+	}
+	err = c.show(p, checks, func() error {
 		for _, check := range checks {
 			if err := p.line("%s: mail from %s", check.Tenant, check.Sender); err != nil {
 				return err
@@ -77,6 +86,10 @@ func (c *checkMailCommand) Run(ctx context.Context, p *program) error {
 		}
 		return nil
 	})
+	if err == nil && missing > 0 {
+		err = fmt.Errorf("found: %d of the records are missing", missing)
+	}
+	return err
 }
 
 type testMailCommand struct {

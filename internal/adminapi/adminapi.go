@@ -33,6 +33,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -138,10 +139,28 @@ func mount(o Options, access *Access) http.Handler {
 	a.operations()
 	a.mountDocument()
 	a.mountReference()
-	a.mux.HandleFunc("/", func(w http.ResponseWriter, req *http.Request) {
-		a.problems.Write(w, req, problem.NotFound("There is nothing at this address."))
-	})
+	a.mux.HandleFunc("/", a.elsewhere)
 	return a.problems.Recover(a.mux)
+}
+
+// elsewhere answers what no operation is for: with the methods that the address
+// has, where it has some (RFC 9110, section 15.5.6).
+func (a *api) elsewhere(w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, method := range []string{get, http.MethodHead, post, put, patch, remove} {
+		probe := *r
+		probe.Method = method
+		if _, pattern := a.mux.Handler(&probe); pattern != "" && pattern != "/" {
+			allowed = append(allowed, method)
+		}
+	}
+	if len(allowed) == 0 {
+		a.problems.Write(w, r, problem.NotFound("There is nothing at this address."))
+		return
+	}
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	a.problems.Write(w, r, problem.New("method-not-allowed", http.StatusMethodNotAllowed, "The method is not for this address",
+		"Nothing was changed. This address takes "+strings.Join(allowed, ", ")+"."))
 }
 
 func (a *api) source() backup.Source {

@@ -210,9 +210,6 @@ type newIdentifier struct {
 	Verified bool            `json:"verified,omitempty" doc:"Whether you know it to be the customer's: only then does it find the customer."`
 }
 
-// maxIdentifiers is how many identifiers an account is made with at most.
-const maxIdentifiers = 20
-
 func (a *api) createCustomer(ctx context.Context, in *struct {
 	TenantPath
 	Body newCustomer

@@ -40,7 +40,7 @@ func (a *api) once(r *http.Request, c *call, o operation, body []byte) (finish f
 		return nil, nil, badRequest(fmt.Sprintf("%s is one text of up to %d bytes. Nothing was changed.", idempotencyHeader, maxIdempotencyKey))
 	}
 	request := idempotency.Request{Tenant: id.SystemTenant, Sender: c.subject, Key: names[0],
-		Content: fmt.Appendf(nil, "%s %s?%s\n%s", r.Method, r.URL.Path, r.URL.RawQuery, body)}
+		Content: fmt.Appendf(nil, "%s %s?%s\n%s", r.Method, r.URL.Path, r.URL.RawQuery, body), Customer: customerIn(r.URL.Path)}
 	if strings.HasSuffix(o.scope, ":read") { // it changes nothing: doing it again is as good as remembering it
 		return nil, nil, nil
 	}
@@ -55,6 +55,9 @@ func (a *api) once(r *http.Request, c *call, o operation, body []byte) (finish f
 	case idempotency.Underway:
 		return nil, nil, problem.New("request-in-progress", http.StatusConflict, "The request is under way",
 			"Nothing was changed by this one. A request with this "+idempotencyHeader+" is under way: repeat it in a moment for its answer. If this lasts, the server was stopped in the middle of it: look whether it had its effect.")
+	case idempotency.Erased:
+		return nil, nil, problem.New("erased", http.StatusGone, "The customer was erased",
+			"Nothing was changed by this one. The request was answered before, of a customer who has been erased since.")
 	case idempotency.Answered:
 		var before remembered
 		if err := json.Unmarshal(answer, &before); err != nil {
@@ -75,6 +78,10 @@ func (a *api) once(r *http.Request, c *call, o operation, body []byte) (finish f
 			}
 			return
 		}
+		var made struct{ ID string }
+		if request.Customer == "" && json.Unmarshal(k.body.Bytes(), &made) == nil {
+			request.Customer, _ = id.Parse[id.Customer](made.ID) // else it tells of something else
+		}
 		text, err := json.Marshal(remembered{k.status, k.header, k.body.Bytes()})
 		if err == nil {
 			err = a.Once.Finish(ctx, request, text)
@@ -83,6 +90,20 @@ func (a *api) once(r *http.Request, c *call, o operation, body []byte) (finish f
 			a.Logger.WarnContext(ctx, "an answer was not remembered; the key stays claimed for a day", "error", err)
 		}
 	}, nil, nil
+}
+
+// customerIn is the customer that a path names, "" for none.
+func customerIn(path string) id.Customer {
+	_, after, found := strings.Cut(path, "/customers/")
+	if !found {
+		return ""
+	}
+	name, _, _ := strings.Cut(after, "/")
+	customer, err := id.Parse[id.Customer](name)
+	if err != nil {
+		return ""
+	}
+	return customer
 }
 
 // changedNothing tells whether an error says that a request had no effect.

@@ -134,8 +134,12 @@ func (a *api) setOperator(ctx context.Context, in *struct {
 	if err := a.mayBe(ctx, in.Subject); err != nil {
 		return nil, err
 	}
-	if err := a.mayGive(ctx, in.Subject, wanted); err != nil {
+	before, err := a.mayGive(ctx, in.Subject, wanted)
+	if err != nil {
 		return nil, err
+	}
+	if revision == 0 && before != nil {
+		revision = before.Revision // what was looked at is what is changed
 	}
 	err = a.DB.Write(ctx, func(tx *sqldb.Tx) error { return a.Operators.Set(tx, in.Subject, revision, wanted, actor(ctx)) })
 	if err != nil {
@@ -165,21 +169,21 @@ func (a *api) mayBe(ctx context.Context, subject string) error {
 }
 
 // mayGive refuses to give or take more than who asks holds himself, which would
-// be a way up.
-func (a *api) mayGive(ctx context.Context, subject string, wanted operator.Holding) error {
+// be a way up. It returns what there is now, nil for nothing.
+func (a *api) mayGive(ctx context.Context, subject string, wanted operator.Holding) (*operator.Operator, error) {
 	own := callOf(ctx).holding
 	before, err := a.Operators.Get(ctx, subject)
 	if err != nil && !isNoOperator(err) {
-		return err
+		return nil, err
 	}
 	if !own.Covers(wanted) || before != nil && !own.Covers(before.Holding) {
-		return problem.Forbidden("You hold less than what would be given or taken. Nothing was changed.")
+		return nil, problem.Forbidden("You hold less than what would be given or taken. Nothing was changed.")
 	}
-	return nil
+	return before, nil
 }
 
 func (a *api) removeOperator(ctx context.Context, in *struct{ OperatorPath }) (*nothing, error) {
-	if err := a.mayGive(ctx, in.Subject, operator.Holding{}); err != nil {
+	if _, err := a.mayGive(ctx, in.Subject, operator.Holding{}); err != nil {
 		return nil, err
 	}
 	err := a.DB.Write(ctx, func(tx *sqldb.Tx) error { return a.Operators.Remove(tx, in.Subject, actor(ctx)) })

@@ -26,12 +26,14 @@ type Link struct {
 	Expires  time.Time
 
 	secretHash []byte
+	handle     []byte // keyed hash of the address
 }
 
 const (
 	linkPurpose = "link"
 	linkSecret  = 32
 	linkIDs     = 30 // bytes of an id as it is spelled
+	linkAddress = "link address"
 	maxLink     = 2048
 )
 
@@ -46,6 +48,7 @@ func (c *Challenges) NewLink(keys *keyring.Tenant, l Link) (Link, string, error)
 	}
 	sum := sha256.Sum256(secret)
 	l.ID, l.secretHash = id.New[id.Challenge](c.Clock.Now(), c.Random), sum[:]
+	l.handle = keys.Lookup(linkAddress, l.Address)[0]
 	plain := append([]byte(l.Customer), l.ID...)
 	plain = append(append(plain, secret...), l.Address...)
 	sealed, err := keys.Seal(linkPurpose, plain)
@@ -54,8 +57,17 @@ func (c *Challenges) NewLink(keys *keyring.Tenant, l Link) (Link, string, error)
 
 // IssueLink stores a link as part of the transaction that sends it.
 func (c *Challenges) IssueLink(tx *sqldb.Tx, l Link) {
-	tx.Queue(`INSERT INTO challenge_link (tenant, customer, link, purpose, secret_hash, expires_at, spent_at) VALUES ($1, $2, $3, $4, $5, $6, 0)`,
-		l.Tenant, l.Customer, l.ID, l.Purpose, l.secretHash, l.Expires)
+	tx.Queue(`INSERT INTO challenge_link (tenant, customer, link, purpose, secret_hash, expires_at, spent_at, address) VALUES ($1, $2, $3, $4, $5, $6, 0, $7)`,
+		l.Tenant, l.Customer, l.ID, l.Purpose, l.secretHash, l.Expires, l.handle)
+}
+
+// VoidLinks uses up every link that a customer was sent at an address, as part of
+// tx: it is not his, says somebody who is surer to be he.
+func (c *Challenges) VoidLinks(tx *sqldb.Tx, keys *keyring.Tenant, tenant id.Tenant, customer id.Customer, address string) {
+	for _, handle := range keys.Lookup(linkAddress, address) {
+		tx.Queue(`UPDATE challenge_link SET spent_at = $4 WHERE tenant = $1 AND customer = $2 AND address = $3 AND spent_at = 0`,
+			tenant, customer, handle, tx.Now())
+	}
 }
 
 // ReadLink returns the link that somebody brings. It is not good when it is not

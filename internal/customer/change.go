@@ -48,6 +48,9 @@ type Notice struct {
 	Customer *Customer
 	Key      *keyring.Customer
 	Until    time.Time // when it ends or happens, zero for no such time
+	// Identifier is the address that was added or removed. Customer has it in the
+	// second case alone: he is as he was before.
+	Identifier Identifier
 }
 
 // About is what a notice is about.
@@ -60,11 +63,16 @@ const (
 	AboutDormancy About = "dormancy" // the account is about to fall dormant
 	AboutErasure  About = "erasure"  // a dormant account is about to be erased
 	AboutInvited  About = "invited"
+	AboutAdded    About = "added"   // an operator gave him an address
+	AboutRemoved  About = "removed" // an operator took one from him
 )
 
 // ErrUntil says that a time at which a status is to end has passed, or that the
 // status has no such time.
 var ErrUntil = errors.New("a status ends at a time that is still to come; locked and suspended may have one")
+
+// ErrSpared says that a customer cannot be done without.
+var ErrSpared = errors.New("the customer cannot be done without")
 
 // PrepareStatus gets ready what ChangeStatus writes. The reason, which is
 // whoever changes it's own words, is kept with the customer under his key, and
@@ -141,6 +149,25 @@ func (d *Directory) notice(ctx context.Context, tenant id.Tenant, customer id.Cu
 	return d.Notice(ctx, Notice{About: about, Customer: found, Key: key, Until: until})
 }
 
+// PrepareIdentifierNotice gets ready what a customer is told when an operator
+// changes the addresses that let him in: what it returns goes with the change. An
+// address that he has not proved lets nobody in, and nothing is told of it.
+func (d *Directory) PrepareIdentifierNotice(ctx context.Context, about About, who *Customer, it Identifier) (func(*sqldb.Tx) error, error) {
+	nothing := func(*sqldb.Tx) error { return nil }
+	if d.Notice == nil || !it.Verified {
+		return nothing, nil
+	}
+	key, err := d.Key(ctx, who.Tenant, who.ID)
+	if err != nil {
+		return nil, fmt.Errorf("read who is to be told: %w", err)
+	}
+	tell, err := d.Notice(ctx, Notice{About: about, Customer: who, Key: key, Identifier: it})
+	if tell == nil {
+		tell = nothing
+	}
+	return tell, err
+}
+
 // SetStatus moves a customer to another status, which voids what lets him in.
 // To set the status that he has changes nothing.
 func (d *Directory) SetStatus(ctx context.Context, tenant id.Tenant, customer id.Customer, status Status, reason, actor string) error {
@@ -187,6 +214,11 @@ func (d *Directory) ChangeStatus(tx *sqldb.Tx, change StatusChange) (Changed, er
 	}
 	if state.Status == Closed && !state.Keepable(tx.Now()) {
 		return done, fmt.Errorf("%w: the time to keep the account is over", ErrNotAllowed)
+	}
+	if state.Status == Active && change.due.IsZero() && d.Spare != nil {
+		if err := d.Spare(tx, tenant, customer); err != nil {
+			return done, err
+		}
 	}
 	data := map[string]any{"from": state.Status, "to": change.status}
 	if !change.until.IsZero() {

@@ -70,6 +70,9 @@ type Customer struct {
 	UpdatedAt   time.Time
 }
 
+// MaxIdentifiers is how many identifiers a customer has at most.
+const MaxIdentifiers = 20
+
 // Identifier is one address of a customer.
 type Identifier struct {
 	ID         id.Identifier
@@ -121,6 +124,9 @@ type Options struct {
 	// more: sessions, with what hangs on them, and links under way. It says how
 	// many sessions there were.
 	Shut func(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, actor string) (int, error)
+	// Spare refuses, as part of tx, that a customer who is active stops being so
+	// by somebody's doing, with an error that is ErrSpared; nil refuses nothing.
+	Spare func(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer) error
 	// Notice makes ready what a customer is told, and returns what puts it into
 	// the outbox; nil tells nobody.
 	Notice func(context.Context, Notice) (func(*sqldb.Tx) error, error)
@@ -128,8 +134,9 @@ type Options struct {
 	// zero for never. What it returns is called after the batch has run.
 	Seen func(*sqldb.Batch, id.Tenant, id.Customer) func() time.Time
 	// HandleEraser deletes what is kept under the hash of an identifier of somebody
-	// who is erased: messages that wait. It may be nil.
-	HandleEraser func(tx *sqldb.Tx, tenant id.Tenant, handle []byte)
+	// who is erased: messages that wait, and what somebody else was sent where held
+	// says that the identifier was the customer's. It may be nil.
+	HandleEraser func(tx *sqldb.Tx, tenant id.Tenant, handle []byte, held bool)
 	// Erasers delete what the other capabilities keep of a customer. They join
 	// the transaction that erases him and may be run again.
 	Erasers []func(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer) error

@@ -21,6 +21,11 @@ func (d *Directory) Erase(ctx context.Context, tenant id.Tenant, customer id.Cus
 	if !state.Found {
 		return ErrNotFound
 	}
+	if state.Status == Active && d.Spare != nil {
+		if err := d.DB.Write(ctx, func(tx *sqldb.Tx) error { return d.Spare(tx, tenant, customer) }); err != nil {
+			return err
+		}
+	}
 	if err := d.Ring.Erase(ctx, tenant, customer); err != nil {
 		return fmt.Errorf("destroy the customer's key: %w", err)
 	}
@@ -65,7 +70,7 @@ func (d *Directory) eraseRows(ctx context.Context, tenant id.Tenant, customer id
 			uninvite(tx, tenant, customer, kind, lookup, also)
 			for _, handle := range [][]byte{lookup, also} {
 				if d.HandleEraser != nil && handle != nil {
-					d.HandleEraser(tx, tenant, handle)
+					d.HandleEraser(tx, tenant, handle, verified)
 				}
 			}
 		}

@@ -168,6 +168,16 @@ func (d *Directory) State(ctx context.Context, tenant id.Tenant, customer id.Cus
 	return *state, nil
 }
 
+// Active tells, as of tx, whether a customer's status lets him sign in.
+func (d *Directory) Active(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer) (bool, error) {
+	var status Status
+	err := tx.QueryRow(`SELECT status FROM customer WHERE tenant = $1 AND customer = $2`, tenant, customer).Scan(&status)
+	if err != nil && !errors.Is(err, sqldb.ErrNoRows) {
+		return false, fmt.Errorf("read the customer's status: %w", err)
+	}
+	return status == Active, nil
+}
+
 type heldKey struct {
 	tenant   id.Tenant
 	customer id.Customer

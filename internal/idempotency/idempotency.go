@@ -12,6 +12,7 @@
 package idempotency
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -46,6 +47,7 @@ const (
 	Answered                // it was answered before
 	Underway                // another with the key is under way, or was cut short
 	Other                   // the key was used for another request
+	Erased                  // it was answered before, of a customer who has been erased
 )
 
 // Keys remembers requests.
@@ -57,10 +59,13 @@ type Keys struct {
 
 // Request is one request with a key.
 type Request struct {
-	Tenant  id.Tenant // whose key seals the answer
+	Tenant  id.Tenant // whose key seals the answer: the system tenant
 	Sender  string    // keys of different senders have nothing to do with each other
 	Key     string
 	Content []byte // all that makes it the same request
+	// Customer is whom the answer tells of, "" for nobody, or not known before
+	// there is one.
+	Customer id.Customer
 }
 
 func (r Request) hash() []byte { return digest(r.Sender, r.Key) }
@@ -85,8 +90,8 @@ func (k *Keys) Claim(ctx context.Context, r Request) (Outcome, []byte, error) {
 		if _, err := tx.Exec(`DELETE FROM idempotency_key WHERE tenant = $1 AND hash = $2 AND expires_at <= $3`, r.Tenant, r.hash(), tx.Now()); err != nil {
 			return fmt.Errorf("forget an old key: %w", err)
 		}
-		made, err := tx.Exec(`INSERT INTO idempotency_key (tenant, hash, request, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-			r.Tenant, r.hash(), content, tx.Now().Add(Life))
+		made, err := tx.Exec(`INSERT INTO idempotency_key (tenant, hash, request, expires_at, customer) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+			r.Tenant, r.hash(), content, tx.Now().Add(Life), r.customer())
 		won = made > 0
 		return err
 	})
@@ -107,6 +112,8 @@ func (k *Keys) Claim(ctx context.Context, r Request) (Outcome, []byte, error) {
 		return Other, nil, nil
 	case len(sealed) == 0:
 		return Underway, nil, nil
+	case bytes.Equal(sealed, erased):
+		return Erased, nil, nil
 	}
 	keys, err := k.Ring.Tenant(ctx, r.Tenant)
 	if err != nil {
@@ -127,9 +134,27 @@ func (k *Keys) Finish(ctx context.Context, r Request, answer []byte) error {
 		return err
 	}
 	return k.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		_, err := tx.Exec(`UPDATE idempotency_key SET answer = $3 WHERE tenant = $1 AND hash = $2`, r.Tenant, r.hash(), sealed)
+		_, err := tx.Exec(`UPDATE idempotency_key SET answer = $3, customer = $4 WHERE tenant = $1 AND hash = $2 AND answer IS NULL`, r.Tenant, r.hash(), sealed, r.customer())
 		return err
 	})
+}
+
+// EraseCustomer forgets, as part of tx, what was answered of a customer. The keys
+// stay claimed, so that a request which comes again does not make anew what was
+// erased.
+func EraseCustomer(tx *sqldb.Tx, _ id.Tenant, customer id.Customer) error {
+	tx.Queue(`UPDATE idempotency_key SET answer = $3 WHERE tenant = $1 AND customer = $2`, id.SystemTenant, customer, erased)
+	return nil
+}
+
+// erased takes the place of an answer that is forgotten. Nothing sealed is as short.
+var erased = []byte{0}
+
+func (r Request) customer() any {
+	if r.Customer == "" {
+		return nil
+	}
+	return string(r.Customer)
 }
 
 // Release gives a key back whose request changed nothing.

@@ -422,7 +422,10 @@ func (e *Engine) draw(ctx context.Context, run *Run, guard Guard) ([]drawn, *Lim
 		taken = append(taken, take)
 	}
 	if guard.Address != "" {
-		take := drawn{kind: guard.Sends, subject: budget.Stranger([]byte(guard.Address))}
+		// It is a budget of the new addresses alone. That which strangers draw on
+		// for the same address counts only while nobody has it, and so its limit
+		// would tell whether somebody does.
+		take := drawn{kind: guard.Sends, subject: budget.Stranger([]byte("new address " + guard.Address))}
 		var err error
 		if take.verdict, err = e.Budgets.Take(ctx, run.Tenant.ID, take.kind, take.subject, LimitOf(run.Tenant, guard.Sends)); err != nil {
 			return nil, nil, fmt.Errorf("draw on the budget: %w", err)

@@ -20,6 +20,9 @@ type Facts interface {
 	TermsDue(ctx context.Context, run *Run) (bool, error)
 	// HasPassword tells whether the customer has a password.
 	HasPassword(ctx context.Context, run *Run) (bool, error)
+	// Newer returns the addresses and numbers that were added to the account
+	// lately, and later than the one that a recovery is proved by.
+	Newer(ctx context.Context, run *Run) ([]string, error)
 	// Offered tells what the link of an invitation, which brought the customer,
 	// is good for.
 	Offered(ctx context.Context, run *Run) (Offered, error)
@@ -44,6 +47,7 @@ var variables = []expr.Variable{
 	{Name: "membership.opens", Type: expr.Bool},    // see Offered
 	{Name: "customer.known", Type: expr.Bool},      // whether the identifier found somebody
 	{Name: "customer.missing", Type: expr.Strings}, // profile properties that are asked for and not told
+	{Name: "customer.newer", Type: expr.Strings},   // see Facts.Newer
 	{Name: "application.id", Type: expr.String},    // "" for the tenant's own pages
 	{Name: "application.first_party", Type: expr.Bool},
 	{Name: "customer.has_password", Type: expr.Bool},
@@ -66,12 +70,17 @@ func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, err
 	if !proved(run) {
 		of = nobody(run)
 	}
-	var missing []string
+	var missing, newer []string
 	var due, password bool
 	var offered Offered
 	var err error
 	if c.program.Names("customer.missing") {
 		if missing, err = facts.Missing(ctx, of); err != nil {
+			return false, err
+		}
+	}
+	if c.program.Names("customer.newer") {
+		if newer, err = facts.Newer(ctx, of); err != nil {
 			return false, err
 		}
 	}
@@ -106,6 +115,7 @@ func (c *condition) holds(ctx context.Context, facts Facts, run *Run) (bool, err
 		"membership.opens":         offered.Opens,
 		"customer.known":           run.State.Customer != "",
 		"customer.missing":         missing,
+		"customer.newer":           newer,
 		"application.id":           application,
 		"application.first_party":  firstParty,
 		"customer.has_password":    password,

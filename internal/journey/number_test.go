@@ -438,10 +438,9 @@ func TestNewNumbersDrawOnTheSameBudgets(t *testing.T) {
 						t.Errorf("send %d is limited: %v", n+1, limited(b))
 					}
 				}
-				if test.to != nil && (name == "number" || name == "address") { // the sign-in's door too
-					if b := w.Browser().Begin(t, "sign-up").Send(t, "identifier", benPhone); !limited(b) {
-						t.Error("a sign-up with the number is not limited")
-					}
+				// The number's is the sign-in's door's too; the new addresses' is theirs alone.
+				if b := w.Browser().Begin(t, "sign-up").Send(t, "identifier", benPhone); name == "number" != limited(b) && name != "tenant" && name != "country" && name != "network" {
+					t.Errorf("a sign-up with the number is limited: %v", limited(b))
 				}
 			}, withPhones, manySends, test.set)
 		})
@@ -466,6 +465,31 @@ func TestNewNumbersDrawOnTheSameBudgets(t *testing.T) {
 			}
 		}, withPhones, manySends, func(s *tenant.Settings) { s.Limits.CodePerHour = 4; s.Limits.AttemptsPerCode = 10 })
 	})
+}
+
+// SECURITY A: whether an address may still be sent codes as a new one tells nothing
+// of whether somebody has it, whatever strangers have had sent to it before.
+func TestLimitsOfNewAddressesTellNothing(t *testing.T) {
+	journeytest.Each(t, func(t *testing.T, w *world) {
+		w.NewCustomer(t, ana, password)
+		w.NewCustomer(t, other, password)
+		said := map[string]string{}
+		for _, address := range []string{ana, fresh} {
+			for range 4 { // more than there may be
+				w.Browser().Begin(t, "sign-in").Send(t, "identifier", address).Send(t, "choose", "code")
+			}
+			b := signedIn(t, w, other, password)
+			for range 5 {
+				b.Begin(t, "change-address").Send(t, "identifier", address)
+				b.Device = ""
+				said[address] += fmt.Sprint(b.At(), b.View.Limited != nil, " ")
+			}
+			w.Fake.Advance(2 * time.Hour) // the customer's own budget is new
+		}
+		if said[ana] != said[fresh] || !strings.Contains(said[ana], "true") {
+			t.Errorf("one who has an account: %s\none that nobody has: %s", said[ana], said[fresh])
+		}
+	}, func(s *tenant.Settings) { s.Limits.SendPerHour = 3 })
 }
 
 // A customer's number is told only so often within an hour, whatever is done with

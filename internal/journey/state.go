@@ -88,6 +88,10 @@ type State struct {
 	Target    id.Identifier `json:"target,omitempty"`     // the address that the journey is about: the one that is changed or removed
 	Address   *NewAddress   `json:"address,omitempty"`    // the address that is to be the customer's
 	EndOthers bool          `json:"end_others,omitempty"` // whether to sign out everywhere else
+	// Disowned are addresses that who recovers the account says are not his.
+	Disowned []id.Identifier `json:"disowned,omitempty"`
+	// Asked are the claims that were last shown to be allowed.
+	Asked []string `json:"asked,omitempty"`
 
 	// Organization is the one that the application gets the customer's
 	// membership of.

@@ -67,6 +67,7 @@ type Data struct {
 	Network     string        `json:"network,omitempty"`     // the IP address that it was done from
 	Holder      Holder        `json:"holder,omitempty"`      // of a code to set a new password with
 	Address     string        `json:"address,omitempty"`     // that a notice is about
+	Staff       bool          `json:"staff,omitempty"`       // whether an operator did it
 	Link        string        `json:"link,omitempty"`        // of the button, in place of the account's
 	Until       time.Time     `json:"until,omitzero"`        // when it ends, or what it tells of happens
 	At          time.Time     `json:"at,omitzero"`           // when it happened; the zero time means when it was enqueued

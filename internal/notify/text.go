@@ -119,7 +119,7 @@ func factsOf(words *i18n.Localizer, brand Brand, d Data) facts {
 	f := facts{
 		Brand: plain(brand.Name, 60), Application: plain(d.Application, 60), Browser: modest(d.Browser), System: modest(d.System),
 		Code: spaced(d.Code, words.Dir() == "rtl"), Date: words.Date(d.At.UTC()), Clock: words.Clock(d.At.UTC()),
-		Network: address(d.Network), Holder: d.Holder, Address: plain(d.Address, 254), Phone: strings.HasPrefix(d.Address, "+"), Link: d.Link != "",
+		Network: address(d.Network), Holder: d.Holder, Address: plain(d.Address, 254), Phone: strings.HasPrefix(d.Address, "+"), Link: d.Link != "", Staff: d.Staff,
 		Organization: plain(d.Organization, 60), Inviter: plain(d.Inviter, 40),
 	}
 	if !d.Until.IsZero() {

@@ -75,6 +75,7 @@ type facts struct {
 	Address                             string
 	Phone                               bool // Address is a phone number
 	Link                                bool // there is a link of the message's own
+	Staff                               bool // an operator did it
 	Organization, Inviter               string
 }
 

@@ -54,6 +54,9 @@ type Options struct {
 	Log    *event.Log
 	Clock  clock.Clock
 	Random io.Reader // cryptographically secure
+	// Active tells, as of tx, whether a customer of the system tenant can sign in;
+	// nil takes all for such.
+	Active func(tx *sqldb.Tx, customer id.Customer) (bool, error)
 }
 
 // Operators reads and changes who runs the installation.
@@ -124,6 +127,10 @@ type Operator struct {
 // Actor is how events name the operator with a subject.
 func Actor(subject string) string { return "operator:" + subject }
 
+// everything marks, beside their scopes, those who hold every scope for all
+// tenants: they hold what later releases add too.
+const everything = "*"
+
 const columns = `subject, scopes, tenants, revision, created_at, updated_at`
 
 func scan(s sqldb.Scanner) (*Operator, error) {
@@ -133,6 +140,9 @@ func scan(s sqldb.Scanner) (*Operator, error) {
 		return nil, err
 	}
 	o.Scopes, o.All = strings.Fields(scopes), tenants == "*"
+	if slices.Contains(o.Scopes, everything) {
+		o.Scopes = Scopes()
+	}
 	if !o.All {
 		for _, t := range strings.Fields(tenants) {
 			o.Tenants = append(o.Tenants, id.Tenant(t))
@@ -195,6 +205,9 @@ func (s *Operators) Set(tx *sqldb.Tx, subject string, revision int64, h Holding,
 		bound = "*"
 	}
 	scopes := strings.Join(h.Scopes, " ")
+	if h.Full() {
+		scopes = everything + " " + scopes
+	}
 	var changed int64
 	var err error
 	what := "operator.changed"
@@ -221,8 +234,10 @@ func (s *Operators) Set(tx *sqldb.Tx, subject string, revision int64, h Holding,
 	if changed == 0 {
 		return ErrChanged
 	}
-	if err := s.someoneFull(tx, what, h); err != nil {
-		return err
+	if what != "operator.created" && !h.Full() {
+		if err := s.someoneFull(tx, ""); err != nil {
+			return err
+		}
 	}
 	return s.tell(tx, subject, what, actor, map[string]any{"subject": subject, "scopes": h.Scopes, "tenants": strings.Fields(bound)})
 }
@@ -236,35 +251,57 @@ func (s *Operators) Remove(tx *sqldb.Tx, subject, actor string) error {
 	if removed == 0 {
 		return ErrNotFound
 	}
-	if err := s.someoneFull(tx, "operator.removed", Holding{}); err != nil {
+	if err := s.someoneFull(tx, ""); err != nil {
 		return err
 	}
 	return s.tell(tx, subject, "operator.removed", actor, map[string]any{"subject": subject})
 }
 
-// someoneFull refuses a change that would leave nobody who holds everything:
-// only such can change operators' own accounts. Two that each remove the other
-// at once may leave nobody; break-glass makes one again.
-func (s *Operators) someoneFull(tx *sqldb.Tx, what string, now Holding) error {
-	if what == "operator.created" || now.Full() {
+// Spare refuses with ErrLast, as part of tx, that somebody stops being able to
+// sign in without whom nobody would hold everything.
+func (s *Operators) Spare(tx *sqldb.Tx, t id.Tenant, customer id.Customer) error {
+	if t != id.SystemTenant {
 		return nil
 	}
+	o, err := scan(tx.QueryRow(`SELECT `+columns+` FROM operator WHERE tenant = $1 AND subject = $2`, t, customer))
+	if errors.Is(err, sqldb.ErrNoRows) || err == nil && !o.Full() {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the operator: %w", err)
+	}
+	return s.someoneFull(tx, string(customer))
+}
+
+// someoneFull refuses a change that would leave nobody but one who holds
+// everything and can sign in: only such can change operators' own accounts. Two
+// that each remove the other at once may leave nobody; break-glass makes one again.
+func (s *Operators) someoneFull(tx *sqldb.Tx, but string) error {
 	rows, err := tx.Query(`SELECT `+columns+` FROM operator WHERE tenant = $1 AND tenants = '*'`, id.SystemTenant)
 	if err != nil {
 		return fmt.Errorf("read the operators: %w", err)
 	}
 	defer rows.Close()
+	var full []id.Customer
 	for rows.Next() {
 		o, err := scan(rows)
 		if err != nil {
 			return fmt.Errorf("read an operator: %w", err)
 		}
-		if o.Full() && strings.HasPrefix(o.Subject, id.Customer("").Prefix()+"_") {
-			return nil
+		if customer, err := id.Parse[id.Customer](o.Subject); err == nil && o.Full() && o.Subject != but {
+			full = append(full, customer)
 		}
 	}
 	if err := rows.Err(); err != nil {
 		return err
+	}
+	for _, customer := range full {
+		if s.Active == nil {
+			return nil
+		}
+		if active, err := s.Active(tx, customer); err != nil || active {
+			return err
+		}
 	}
 	return ErrLast
 }
@@ -314,8 +351,8 @@ func anyOperator(tx *sqldb.Tx) (bool, error) {
 	return err == nil, err
 }
 
-// First makes the link for the first operator, in the place of an earlier one.
-// It returns "" where there is an operator.
+// First makes a link for the first operator. Those that other nodes or starts
+// have made stay good, until there is an operator. It returns "" where there is.
 func (s *Operators) First(ctx context.Context) (string, error) {
 	if any, err := s.Any(ctx); err != nil || any {
 		return "", err
@@ -325,10 +362,11 @@ func (s *Operators) First(ctx context.Context) (string, error) {
 		return "", err
 	}
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		_, err := tx.Exec(`INSERT INTO operator_link (tenant, kind, hash, customer, expires_at) VALUES ($1, $2, $3, '', $4)
-			ON CONFLICT (tenant, kind) DO UPDATE SET hash = excluded.hash, expires_at = excluded.expires_at`,
-			id.SystemTenant, first, hash, tx.Now().Add(24*LinkLife))
-		if err != nil {
+		if _, err := tx.Exec(`DELETE FROM operator_link WHERE tenant = $1 AND expires_at <= $2`, id.SystemTenant, tx.Now()); err != nil {
+			return fmt.Errorf("delete old links: %w", err)
+		}
+		if _, err := tx.Exec(`INSERT INTO operator_link (tenant, kind, hash, customer, expires_at) VALUES ($1, $2, $3, '', $4)`,
+			id.SystemTenant, firstKind(hash), hash, tx.Now().Add(24*LinkLife)); err != nil {
 			return fmt.Errorf("store the link: %w", err)
 		}
 		return s.Log.Append(tx, event.Event{Tenant: id.SystemTenant, Type: "operator.link.made", Actor: "system", Data: map[string]any{"first": true}})
@@ -356,6 +394,8 @@ func (s *Operators) BreakGlass(ctx context.Context, customer id.Customer, actor 
 	return secret, err
 }
 
+func firstKind(hash []byte) string { return first + " " + kindOf(hash) }
+
 func kindOf(hash []byte) string { return base64.RawURLEncoding.EncodeToString(hash) }
 
 func (s *Operators) newLink() (secret string, hash []byte, err error) {
@@ -373,14 +413,18 @@ func (s *Operators) Open(ctx context.Context, secret string) (Link, error) {
 	sum := sha256.Sum256([]byte(secret))
 	var l Link
 	err := s.DB.QueryRow(ctx, `SELECT kind, customer, expires_at FROM operator_link WHERE tenant = $1 AND kind IN ($2, $3) AND hash = $4 AND expires_at > $5`,
-		id.SystemTenant, first, kindOf(sum[:]), sum[:], s.Clock.Now()).Scan(&l.kind, &l.Customer, &l.Expires)
+		id.SystemTenant, firstKind(sum[:]), kindOf(sum[:]), sum[:], s.Clock.Now()).Scan(&l.kind, &l.Customer, &l.Expires)
 	if errors.Is(err, sqldb.ErrNoRows) {
 		return Link{}, ErrLink
 	}
 	if err != nil {
 		return Link{}, fmt.Errorf("read the link: %w", err)
 	}
-	l.First = l.kind == first
+	if l.First = l.kind == firstKind(sum[:]); l.First {
+		if any, err := s.Any(ctx); err != nil || any {
+			return Link{}, errors.Join(err, ErrLink)
+		}
+	}
 	return l, nil
 }
 

@@ -6,8 +6,8 @@ import (
 )
 
 // scopes are what an operator may hold: one to read and one to change each
-// kind of thing. There is no wildcard, so that a scope that is made later is
-// held by nobody who was not given it.
+// kind of thing. There is no wildcard: a scope that is made later is held by
+// nobody who was not given it but those who hold everything.
 var scopes = []string{
 	"tenants:read", "tenants:write",
 	"brands:read", "brands:write",

@@ -280,6 +280,13 @@ func (o *Organizations) Chosen(ctx context.Context, tenant id.Tenant, customer i
 	return organization, nil
 }
 
+// EraseHandle deletes, as part of tx, the invitations to an address of somebody
+// who is erased, by the address's hash: those too that were sent before the
+// account was opened.
+func EraseHandle(tx *sqldb.Tx, tenant id.Tenant, handle []byte) {
+	tx.Queue(`DELETE FROM organization_invitation WHERE tenant = $1 AND lookup = $2`, tenant, handle)
+}
+
 // EraseCustomer deletes what the package keeps of a customer: memberships, what
 // he chose, and invitations to an address of his. Of those that he sent his id is
 // left.

@@ -134,6 +134,12 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 		page.Data = view.ConfirmAddress{Address: prompt.Address}
 	case step.CloseAccountPrompt:
 		page.Data = view.CloseAccount{Until: prompt.Until}
+	case step.ReviewAddressesPrompt:
+		var added []view.Added
+		for _, it := range prompt.Added {
+			added = append(added, view.Added{ID: string(it.ID), Address: it.Display, At: it.VerifiedAt})
+		}
+		page.Data = view.ReviewAddresses{Added: added}
 	case step.RemoveAddressPrompt:
 		page.Data = view.RemoveAddress{Phone: prompt.Of == identifier.Phone, Address: prompt.Address, Last: prompt.Last}
 	case step.NewPasswordPrompt:

@@ -55,7 +55,7 @@ func TestEveryPromptHasAPage(t *testing.T) {
 	p := &Pages{Options: Options{Views: views}}
 	for _, prompt := range []journey.Prompt{
 		step.IdentifyPrompt{}, step.CreateAccountPrompt{}, step.RecoverPrompt{}, step.DisownPrompt{}, step.KeepPrompt{}, step.InvitationPrompt{}, step.PasswordPrompt{}, step.CodePrompt{}, step.NewPasswordPrompt{},
-		step.NewAddressPrompt{}, step.ProveAddressPrompt{}, step.RemoveAddressPrompt{}, step.ConfirmAddressPrompt{}, step.CloseAccountPrompt{}, step.CollectPrompt{}, step.TermsPrompt{}, step.ConsentPrompt{}, step.NoticePrompt{}, step.DenyPrompt{},
+		step.NewAddressPrompt{}, step.ProveAddressPrompt{}, step.RemoveAddressPrompt{}, step.ReviewAddressesPrompt{}, step.ConfirmAddressPrompt{}, step.CloseAccountPrompt{}, step.CollectPrompt{}, step.TermsPrompt{}, step.ConsentPrompt{}, step.NoticePrompt{}, step.DenyPrompt{},
 	} {
 		page := view.Page{Values: map[string]string{}}
 		p.describe(&tenant.Tenant{}, shown{View: &journey.View{Prompt: prompt}, lang: "en"}, &page)

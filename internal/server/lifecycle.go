@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,14 +12,26 @@ import (
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/journey/step"
+	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/notify"
+	"github.com/cardea-id/cardea/internal/operator"
 	"github.com/cardea-id/cardea/internal/session"
 	"github.com/cardea-id/cardea/internal/sqldb"
+	"github.com/cardea-id/cardea/internal/tenant"
 )
 
 // shut ends what a customer holds whom his status keeps out.
 func (s *Server) shut(tx *sqldb.Tx, t id.Tenant, c id.Customer, actor string) (int, error) {
 	return s.Sessions.EndAll(tx, t, c, "", session.Secured, actor)
+}
+
+// spare keeps the last operator who holds everything from being shut out.
+func (s *Server) spare(tx *sqldb.Tx, t id.Tenant, c id.Customer) error {
+	err := s.Operators.Spare(tx, t, c)
+	if errors.Is(err, operator.ErrLast) {
+		return fmt.Errorf("%w: %w", customer.ErrSpared, err)
+	}
+	return err
 }
 
 // lastSeen tells the directory when a customer was last seen by sessions and
@@ -45,6 +58,9 @@ var lifecycleTemplates = map[customer.About]notify.Template{
 // a link that does. The language is the one that
 // he has told, else the tenant's first.
 func (s *Server) lifecycleNotice(ctx context.Context, n customer.Notice) (func(*sqldb.Tx) error, error) {
+	if n.About == customer.AboutAdded || n.About == customer.AboutRemoved {
+		return s.identifierNotice(ctx, n)
+	}
 	who := n.Customer
 	invited := n.About == customer.AboutInvited
 	if !invited && who.Status.At(customer.Notices) != customer.Opens {
@@ -58,11 +74,7 @@ func (s *Server) lifecycleNotice(ctx context.Context, n customer.Notice) (func(*
 	if err != nil {
 		return nil, fmt.Errorf("the tenant's keys: %w", err)
 	}
-	lang := t.Settings.Languages[0]
-	if told, has := who.Profile["locale"].(string); has {
-		lang = told
-	}
-	now := s.Clock.Now()
+	lang, now := languageOf(t, who), s.Clock.Now()
 	var messages []notify.Message
 	var links []challenge.Link
 	told := who.Told(t.Settings)
@@ -91,27 +103,86 @@ func (s *Server) lifecycleNotice(ctx context.Context, n customer.Notice) (func(*
 			}
 			m.Data.Link = t.URL("/invitation") + "?link=" + sealed
 			links = append(links, link)
-		case customer.AboutLocked, customer.AboutReopened:
+		case customer.AboutLocked, customer.AboutReopened, customer.AboutAdded, customer.AboutRemoved:
 		}
 		messages = append(messages, m)
 	}
-	return func(tx *sqldb.Tx) error {
-		for _, link := range links {
-			s.Challenges.IssueLink(tx, link)
+	return func(tx *sqldb.Tx) error { return s.tell(tx, t, keys, messages, links) }, nil
+}
+
+// languageOf is the one that a customer has told, else the tenant's first.
+func languageOf(t *tenant.Tenant, who *customer.Customer) string {
+	if told, has := who.Profile["locale"].(string); has {
+		return told
+	}
+	return t.Settings.Languages[0]
+}
+
+// tell puts notices and the links in them into the outbox as part of tx. A number
+// that has been told as often as it may be is not told again.
+func (s *Server) tell(tx *sqldb.Tx, t *tenant.Tenant, keys *keyring.Tenant, messages []notify.Message, links []challenge.Link) error {
+	for _, link := range links {
+		s.Challenges.IssueLink(tx, link)
+	}
+	for _, m := range messages {
+		if m.By == notify.ByText {
+			if room, err := s.Budgets.TakeIn(tx, t.ID, step.NoticeClaim(t, keys, m.To)); err != nil {
+				return err
+			} else if !room {
+				continue
+			}
 		}
-		for _, m := range messages {
-			if m.By == notify.ByText {
-				if room, err := s.Budgets.TakeIn(tx, t.ID, step.NoticeClaim(t, keys, m.To)); err != nil {
-					return err
-				} else if !room {
-					continue
+		if err := s.Outbox.Enqueue(tx, m); err != nil {
+			return fmt.Errorf("tell the customer: %w", err)
+		}
+	}
+	return nil
+}
+
+// identifierNotice makes ready what a customer is told when an operator has given
+// him an address or taken one from him: at every other one that he has proved, with
+// the link "This wasn't me", as when he does it himself; at the one itself without.
+// Links that came to one that is taken are void with it, or whoever reads messages
+// there would have it back.
+func (s *Server) identifierNotice(ctx context.Context, n customer.Notice) (func(*sqldb.Tx) error, error) {
+	t, err := s.Tenants.ByID(ctx, n.Customer.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.Ring.Tenant(ctx, t.ID)
+	if err != nil {
+		return nil, fmt.Errorf("the tenant's keys: %w", err)
+	}
+	template := map[customer.About]notify.Template{customer.AboutAdded: notify.AddressAdded, customer.AboutRemoved: notify.AddressRemoved}[n.About]
+	lang, now := languageOf(t, n.Customer), s.Clock.Now()
+	only := customer.Customer{Identifiers: []customer.Identifier{n.Identifier}}
+	var messages []notify.Message
+	var links []challenge.Link
+	if n.Customer.Status.At(customer.Notices) == customer.Opens {
+		others := slices.DeleteFunc(n.Customer.Proved(t.Settings), func(it customer.Identifier) bool { return it.Kind == n.Identifier.Kind && it.Key == n.Identifier.Key })
+		for i, it := range append(others, only.Proved(t.Settings)...) {
+			m := notify.Message{Tenant: t.ID, Brand: t.Brand.ID, Customer: n.Customer.ID, Key: n.Key,
+				Handle: keys.Lookup(string(it.Kind), it.Key)[0], To: it.Key, By: notify.ByMail, Template: template, Lang: lang,
+				Data: notify.Data{At: now, Address: n.Identifier.Display, Staff: true}, Expires: now.Add(lifecycleNoticeLife)}
+			if it.Kind == identifier.Phone {
+				m.By = notify.ByText
+			}
+			if i < len(others) {
+				link, sealed, err := s.Challenges.NewLink(keys, challenge.Link{Tenant: t.ID, Customer: n.Customer.ID, Purpose: step.DisownPurpose, Address: it.Key, Expires: now.Add(step.DisownLife)})
+				if err != nil {
+					return nil, err
 				}
+				m.Data.Link = t.URL("/not-me") + "?link=" + sealed
+				links = append(links, link)
 			}
-			if err := s.Outbox.Enqueue(tx, m); err != nil {
-				return fmt.Errorf("tell the customer: %w", err)
-			}
+			messages = append(messages, m)
 		}
-		return nil
+	}
+	return func(tx *sqldb.Tx) error {
+		if n.About == customer.AboutRemoved {
+			s.Challenges.VoidLinks(tx, keys, t.ID, n.Customer.ID, n.Identifier.Key)
+		}
+		return s.tell(tx, t, keys, messages, links)
 	}, nil
 }
 

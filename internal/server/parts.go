@@ -252,7 +252,7 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 
 	// Capabilities.
 	s.Directory = customer.New(customer.Options{DB: s.DB, Ring: s.Ring, Log: s.Log, Clock: env.Clock, Random: env.Random,
-		Tenant: s.Tenants.ByID, Shut: s.shut, Notice: s.lifecycleNotice, Seen: s.lastSeen, Erasers: s.erasers(), HandleEraser: notify.EraseHandle})
+		Tenant: s.Tenants.ByID, Shut: s.shut, Notice: s.lifecycleNotice, Spare: s.spare, Seen: s.lastSeen, Erasers: s.erasers(), HandleEraser: eraseHandle})
 	if s.Hasher, err = credential.NewHasher(credential.HasherOptions{Concurrency: env.Config.Hashing.MaxConcurrent,
 		MemoryKiB: env.Config.Hashing.MemoryLimitMiB * 1024, Queue: env.Config.Hashing.QueueLength, Clock: env.Clock, Random: env.Random}); err != nil {
 		return nil, err
@@ -277,7 +277,8 @@ func Assemble(ctx context.Context, env Environment) (_ *Server, err error) {
 	s.Claims = &claim.Sets{}
 	s.Consents = consent.New(consent.Options{DB: s.DB, Log: s.Log})
 	s.Once = &idempotency.Keys{DB: s.DB, Ring: s.Ring, Clock: env.Clock}
-	s.Operators = operator.New(operator.Options{DB: s.DB, Log: s.Log, Clock: env.Clock, Random: env.Random})
+	s.Operators = operator.New(operator.Options{DB: s.DB, Log: s.Log, Clock: env.Clock, Random: env.Random,
+		Active: func(tx *sqldb.Tx, c id.Customer) (bool, error) { return s.Directory.Active(tx, id.SystemTenant, c) }})
 	if err := s.openOutbox(); err != nil {
 		return nil, err
 	}
@@ -374,9 +375,19 @@ func (s *Server) erasers() []func(*sqldb.Tx, id.Tenant, id.Customer) error {
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Organizations.EraseCustomer(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Operators.EraseCustomer(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Budgets.Clear(tx, t, c) },
+		idempotency.EraseCustomer,
 		journey.EraseCustomer,
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Explanations.Erase(tx, t, c) },
 		func(tx *sqldb.Tx, t id.Tenant, c id.Customer) error { return s.Log.Forget(tx, t, c) },
+	}
+}
+
+// eraseHandle deletes what is kept under the hash of an address of somebody who is
+// erased. Invitations to one that was not proved may be another's.
+func eraseHandle(tx *sqldb.Tx, t id.Tenant, handle []byte, held bool) {
+	notify.EraseHandle(tx, t, handle)
+	if held {
+		organization.EraseHandle(tx, t, handle)
 	}
 }
 

@@ -141,3 +141,37 @@ func TestWithoutTheScopeNothingOfTheOrganizationIsShown(t *testing.T) {
 		}
 	})
 }
+
+// A consent is to what the page showed. What is mapped while the customer reads it
+// is not given, and is asked for the next time.
+func TestAConsentIsToWhatWasShown(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
+		h := newHouse(t, i, "shop", nil)
+		ask := h.recipes.Authorize(nil)
+		browser := i.Browser()
+		p := browser.Answer(browser.Get(h.recipes.URL(i, ask)), url.Values{"identifier": {anaMail}})
+		p = browser.Answer(p, url.Values{"password": {anaPassword}})
+		if !p.Has("decision") {
+			t.Fatalf("nothing is asked: %s", servertest.Text(p.Body))
+		}
+		settings := h.tenant.Settings
+		settings.Claims = []claim.Mapping{{Name: "greeting", Value: `"Hello " + profile.given_name`, In: claim.Targets, Label: map[string]string{"en": "Your greeting"}}}
+		if _, err := i.Tenants.Apply(t.Context(), h.tenant.ID, 0, settings, "test"); err != nil {
+			t.Fatal(err)
+		}
+		tokens := h.recipes.Redeem(i, ask, browser.Answer(p, url.Values{"decision": {"allow"}}))
+		if got := claims(t, tokens.ID); got["greeting"] != nil {
+			t.Errorf("what was not shown is given: %v", got)
+		}
+		again := h.recipes.Authorize(nil)
+		p = browser.Get(h.recipes.URL(i, again))
+		if !p.Has("decision") || !strings.Contains(servertest.Text(p.Body), "Your greeting") {
+			t.Fatalf("it is not asked for: %s", servertest.Text(p.Body))
+		}
+		tokens = h.recipes.Redeem(i, again, browser.Answer(p, url.Values{"decision": {"allow"}}))
+		if got := claims(t, tokens.ID); got["greeting"] != "Hello Ana" {
+			t.Errorf("the ID token has %v", got)
+		}
+	})
+}

@@ -232,10 +232,11 @@ func (nowhere) Send(context.Context, notify.Mail) error { return errors.New("not
 
 // Letter is a message that waits in the outbox.
 type Letter struct {
-	To   string
-	By   string `json:"by"`
-	Lang string
-	Data notify.Data
+	Template notify.Template `json:"-"`
+	To       string
+	By       string `json:"by"`
+	Lang     string
+	Data     notify.Data
 }
 
 // Letters returns what waits in the outbox for an address, "" for all, oldest
@@ -246,7 +247,7 @@ func (w *World) Letters(t TB, to string) []Letter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := w.DB.Query(t.Context(), `SELECT id, customer, sealed FROM notify_outbox WHERE tenant = $1 ORDER BY created_at, id`, w.Tenant.ID)
+	rows, err := w.DB.Query(t.Context(), `SELECT id, customer, template, sealed FROM notify_outbox WHERE tenant = $1 ORDER BY created_at, id`, w.Tenant.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,8 +255,9 @@ func (w *World) Letters(t TB, to string) []Letter {
 	for rows.Next() {
 		var message string
 		var who id.Customer
+		var template notify.Template
 		var sealed []byte
-		if err := rows.Scan(&message, &who, &sealed); err != nil {
+		if err := rows.Scan(&message, &who, &template, &sealed); err != nil {
 			t.Fatal(err)
 		}
 		var key interface {
@@ -278,7 +280,7 @@ func (w *World) Letters(t TB, to string) []Letter {
 		if err := json.Unmarshal(plain, &letter); err != nil {
 			t.Fatal(err)
 		}
-		if to == "" || letter.To == to {
+		if letter.Template = template; to == "" || letter.To == to {
 			letters = append(letters, letter)
 		}
 	}

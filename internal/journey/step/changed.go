@@ -161,6 +161,9 @@ func (f Finish) addressAdded(ctx context.Context, run *journey.Run) (*journey.Fi
 	if err != nil {
 		return nil, journey.Result{}, err
 	}
+	if full(run, who, s.Address.Normalised) { // since it was named
+		return nil, journey.To("refused"), nil
+	}
 	template := notify.AddressAdded
 	if s.Target != "" {
 		if it, found := addressOf(who, s.Target); !found || it.Kind != s.Address.Kind {

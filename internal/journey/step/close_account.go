@@ -85,7 +85,7 @@ func (f Finish) accountClosed(ctx context.Context, run *journey.Run) (*journey.F
 		return err
 	})
 	switch {
-	case errors.Is(err, errRefused), errors.Is(err, customer.ErrNotFound), errors.Is(err, customer.ErrErased), errors.Is(err, customer.ErrNotAllowed):
+	case errors.Is(err, errRefused), errors.Is(err, customer.ErrNotFound), errors.Is(err, customer.ErrErased), errors.Is(err, customer.ErrNotAllowed), errors.Is(err, customer.ErrSpared):
 		return nil, journey.To("refused"), nil
 	case err != nil:
 		return nil, journey.Result{}, err

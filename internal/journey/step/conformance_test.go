@@ -148,6 +148,17 @@ var kinds = map[string]held{
 		right: []string{"decision", "allow"}, outcome: "accepted", ends: true, rest: [][]string{{"given_name", "Ana"}},
 		wrong: [][]string{{"decision", "perhaps"}, {"decision", ""}}, proofs: true,
 	},
+	"review-addresses": {
+		reach: func(t *testing.T, w *world) *browser {
+			w.Fake.Advance(time.Hour)
+			b := inAccount(t, w).Begin(t, "change-address").Send(t, "identifier", fresh)
+			b.Submit(t, b.View.State, values(t, w, "code", "code of "+fresh))
+			b = w.Browser().Begin(t, "recovery").Send(t, "identifier", v)
+			return b.Submit(t, b.View.State, values(t, w, "code", "code of "+v)).Send(t, "new_password", another)
+		},
+		right: []string{"decision", "continue"}, outcome: "reviewed", ends: true, rest: [][]string{{"decision", "allow"}, {"given_name", "Ana"}},
+		wrong: [][]string{{"decision", "perhaps"}, {"decision", ""}, {"new_password", another}}, proofs: true,
+	},
 	"consent": {
 		reach: func(t *testing.T, w *world) *browser {
 			b := proved(t, w, v).Send(t, "decision", "allow").Send(t, "given_name", "Ana")

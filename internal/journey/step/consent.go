@@ -79,9 +79,14 @@ func (c Consent) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, 
 			p.Other = append(p.Other, scope)
 		}
 	}
-	if set := c.mappedOf(run); run.Application != nil {
+	set := c.mappedOf(run)
+	allowed := set.Consents(run.State.Scopes)
+	// What is allowed is what is shown, whatever the operator maps until the
+	// answer comes.
+	run.State.Asked = slices.Concat(claimsOf(run.State.Scopes), allowed)
+	if run.Application != nil {
 		p.Claims = append(p.Claims, Sharing{
-			Application: run.Application, Customer: found, Scopes: run.State.Scopes, Allowed: set.Consents(run.State.Scopes),
+			Application: run.Application, Customer: found, Scopes: run.State.Scopes, Allowed: allowed,
 			GrantedAt: run.Now, Member: member, Now: run.Now,
 		}.Mapped(ctx, set)...)
 	}

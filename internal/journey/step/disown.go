@@ -18,8 +18,8 @@ import (
 	"github.com/cardea-id/cardea/internal/sqldb"
 )
 
-// disownPurpose is what the links of notices are for.
-const disownPurpose = "not_me"
+// DisownPurpose is what the links of notices are for: "This wasn't me".
+const DisownPurpose = "not_me"
 
 // Disown asks whoever brings the link of a notice whether everybody is to be
 // signed out.
@@ -37,7 +37,7 @@ func (Disown) Check(c journey.Config) error                     { return c.Only(
 func (Disown) Guard(*journey.Run, journey.Answer) journey.Guard { return none }
 
 func (d Disown) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, error) {
-	link, good, err := d.Challenges.ReadLink(ctx, run.Keys, run.Tenant.ID, disownPurpose, run.State.Link)
+	link, good, err := d.Challenges.ReadLink(ctx, run.Keys, run.Tenant.ID, DisownPurpose, run.State.Link)
 	if err != nil || !good {
 		return DisownPrompt{Dead: true}, err
 	}
@@ -59,7 +59,7 @@ var errSpent = errors.New("the link was used or has expired")
 // was sent to: sessions, lineages, codes that are under way, the password, of
 // which the customer says that it is not his. He comes back in by a mailed code.
 func (f Finish) disowned(ctx context.Context, run *journey.Run) (*journey.Finished, journey.Result, error) {
-	link, good, err := f.Challenges.ReadLink(ctx, run.Keys, run.Tenant.ID, disownPurpose, run.State.Link)
+	link, good, err := f.Challenges.ReadLink(ctx, run.Keys, run.Tenant.ID, DisownPurpose, run.State.Link)
 	if err != nil {
 		return nil, journey.Result{}, err
 	}
@@ -145,7 +145,7 @@ func (c Capabilities) linked(run *journey.Run, notices []notify.Message) ([]chal
 	links := make([]challenge.Link, 0, len(notices))
 	for i := range notices {
 		link, sealed, err := c.Challenges.NewLink(run.Keys, challenge.Link{
-			Tenant: run.Tenant.ID, Customer: notices[i].Customer, Purpose: disownPurpose, Address: notices[i].To, Expires: run.Now.Add(linkLife),
+			Tenant: run.Tenant.ID, Customer: notices[i].Customer, Purpose: DisownPurpose, Address: notices[i].To, Expires: run.Now.Add(DisownLife),
 		})
 		if err != nil {
 			return nil, err
@@ -181,13 +181,13 @@ func (f Finish) free(ctx context.Context, run *journey.Run, who *customer.Custom
 }
 
 // restore undoes what somebody else may have done to the customer's addresses
-// and numbers
-// since the notice was written: those that were proved since are taken out, and
+// and numbers since the
+// notice was written: those that were proved since are taken out, and
 // the one that the notice came to is his again. Whoever brings the link reads
 // messages there. Without it, an intruder who has put his own address in the place
 // of the customer's would recover the account by it.
 func (f Finish) restore(tx *sqldb.Tx, run *journey.Run, who *customer.Customer, key *keyring.Customer, link challenge.Link, free *identifier.Normalised) error {
-	since := link.Expires.Add(-linkLife)
+	since := id.Time(link.ID)
 	if free != nil {
 		give := f.Directory.AddIdentifier
 		if slices.ContainsFunc(who.Identifiers, func(it customer.Identifier) bool { return it.Kind == free.Kind && it.Key == free.Key }) {

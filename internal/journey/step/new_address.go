@@ -80,6 +80,8 @@ func (n NewAddress) Answer(ctx context.Context, run *journey.Run, answer journey
 	switch {
 	case err != nil:
 		return journey.Again(identifierError(err)), nil
+	case full(run, who, address):
+		return journey.Again(journey.FieldError{Field: "identifier", Code: "address_many"}), nil
 	case kind == identifier.Phone && !textable(run, address.Key):
 		return journey.Again(journey.FieldError{Field: "identifier", Code: "number_no_texts"}), nil
 	}
@@ -95,6 +97,14 @@ func (n NewAddress) Answer(ctx context.Context, run *journey.Run, answer journey
 	run.State.Address = &journey.NewAddress{Normalised: address}
 	run.State.EndOthers = answer.Value("end_others") != ""
 	return journey.To("named"), nil
+}
+
+// full tells whether a customer has as many addresses as he may have, and this one
+// would be one more.
+func full(run *journey.Run, who *customer.Customer, address identifier.Normalised) bool {
+	return run.State.Target == "" && len(who.Identifiers) >= customer.MaxIdentifiers && !slices.ContainsFunc(who.Identifiers, func(it customer.Identifier) bool {
+		return it.Kind == address.Kind && it.Key == address.Key
+	})
 }
 
 // replaced is target for a journey that is about addresses of a kind: none of

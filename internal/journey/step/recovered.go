@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cardea-id/cardea/internal/challenge"
@@ -43,11 +44,8 @@ func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finis
 	case err != nil:
 		return nil, journey.Result{}, fmt.Errorf("read who recovers: %w", err)
 	}
-	notices, err := f.notices(run, before, key, notify.PasswordChanged)
-	if err != nil {
-		return nil, journey.Result{}, err
-	}
-	links, err := f.linked(run, notices)
+	disowned := disownedOf(run, before)
+	notices, links, err := f.recoveryNotices(run, before, key, disowned)
 	if err != nil {
 		return nil, journey.Result{}, err
 	}
@@ -96,6 +94,9 @@ func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finis
 		if err != nil {
 			return err
 		}
+		if err := f.takeOut(tx, run, disowned); err != nil {
+			return err
+		}
 		if err := f.keep(tx, run, key, who, told); err != nil {
 			return err
 		}
@@ -124,6 +125,35 @@ func (f Finish) recovered(ctx context.Context, run *journey.Run) (*journey.Finis
 		return nil, journey.Result{}, err
 	}
 	return f.handOver(ctx, run, finished, secret, epoch)
+}
+
+// recoveryNotices are what is told of a recovery: the new password at every
+// address that stays, with the links "This wasn't me", and that others were taken
+// out, there and here. Those get no link, as they would be back by it.
+func (f Finish) recoveryNotices(run *journey.Run, who *customer.Customer, key *keyring.Customer, disowned []customer.Identifier) ([]notify.Message, []challenge.Link, error) {
+	stays := *who
+	stays.Identifiers = slices.DeleteFunc(slices.Clone(who.Identifiers), func(it customer.Identifier) bool {
+		return slices.ContainsFunc(disowned, func(out customer.Identifier) bool { return out.ID == it.ID })
+	})
+	notices, err := f.notices(run, &stays, key, notify.PasswordChanged)
+	if err != nil {
+		return nil, nil, err
+	}
+	links, err := f.linked(run, notices)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, it := range disowned {
+		told, err := f.noticesTo(run, who, key, notify.AddressRemoved, append(stays.Told(run.Tenant.Settings), it))
+		if err != nil {
+			return nil, nil, err
+		}
+		for i := range told {
+			told[i].Data.Address = it.Display
+		}
+		notices = append(notices, told...)
+	}
+	return notices, links, nil
 }
 
 // void ends a customer's sessions with the lineages of all his applications, and
@@ -203,8 +233,8 @@ func (c Capabilities) notice(run *journey.Run, who *customer.Customer, key *keyr
 const (
 	// noticeLife is for how long a notice that cannot be delivered is tried.
 	noticeLife = 3 * 24 * time.Hour
-	// linkLife is for how long the link in it is good.
-	linkLife = 7 * 24 * time.Hour
+	// DisownLife is for how long the link "This wasn't me" in it is good.
+	DisownLife = 7 * 24 * time.Hour
 )
 
 // tell sends notices, with the links that are in the first of them, as part of

@@ -81,6 +81,18 @@ type RemoveAddress struct {
 	Last    bool // it stays: the page says why
 }
 
+// ReviewAddresses asks which of the addresses that were added lately are not the
+// customer's. Fields: decision, continue; "remove_" and an id for each that is
+// not.
+type ReviewAddresses struct{ Added []Added }
+
+// Added is an address or a number that was added to the account.
+type Added struct {
+	ID      string
+	Address string
+	At      time.Time
+}
+
 // ConfirmAddress asks whether to send a code to an address that messages came back
 // from. Field: decision, send. Choices: back.
 type ConfirmAddress struct{ Address string }
@@ -221,35 +233,36 @@ type SignedOut struct {
 // NotFound says that there is nothing at this address.
 type NotFound struct{ HomeURL string }
 
-func (Identify) page() string       { return "identify" }
-func (Password) page() string       { return "password" }
-func (Recover) page() string        { return "recover" }
-func (CreateAccount) page() string  { return "signup" }
-func (Code) page() string           { return "code" }
-func (NewPassword) page() string    { return "newpassword" }
-func (NewAddress) page() string     { return "newaddress" }
-func (CloseAccount) page() string   { return "closeaccount" }
-func (RemoveAddress) page() string  { return "removeaddress" }
-func (ConfirmAddress) page() string { return "confirmaddress" }
-func (Collect) page() string        { return "collect" }
-func (Terms) page() string          { return "terms" }
-func (Consent) page() string        { return "consent" }
-func (Disown) page() string         { return "disown" }
-func (Keep) page() string           { return "keep" }
-func (Invitation) page() string     { return "invitation" }
-func (Message) page() string        { return "message" }
-func (Deny) page() string           { return "deny" }
-func (Fault) page() string          { return "fault" }
-func (Expired) page() string        { return "expired" }
-func (Limited) page() string        { return "limited" }
-func (Busy) page() string           { return "busy" }
-func (SignOut) page() string        { return "signout" }
-func (SignedOut) page() string      { return "signedout" }
-func (NotFound) page() string       { return "notfound" }
+func (Identify) page() string        { return "identify" }
+func (Password) page() string        { return "password" }
+func (Recover) page() string         { return "recover" }
+func (CreateAccount) page() string   { return "signup" }
+func (Code) page() string            { return "code" }
+func (NewPassword) page() string     { return "newpassword" }
+func (NewAddress) page() string      { return "newaddress" }
+func (CloseAccount) page() string    { return "closeaccount" }
+func (RemoveAddress) page() string   { return "removeaddress" }
+func (ReviewAddresses) page() string { return "reviewaddresses" }
+func (ConfirmAddress) page() string  { return "confirmaddress" }
+func (Collect) page() string         { return "collect" }
+func (Terms) page() string           { return "terms" }
+func (Consent) page() string         { return "consent" }
+func (Disown) page() string          { return "disown" }
+func (Keep) page() string            { return "keep" }
+func (Invitation) page() string      { return "invitation" }
+func (Message) page() string         { return "message" }
+func (Deny) page() string            { return "deny" }
+func (Fault) page() string           { return "fault" }
+func (Expired) page() string         { return "expired" }
+func (Limited) page() string         { return "limited" }
+func (Busy) page() string            { return "busy" }
+func (SignOut) page() string         { return "signout" }
+func (SignedOut) page() string       { return "signedout" }
+func (NotFound) page() string        { return "notfound" }
 
 func everyPage() []Data {
 	return []Data{
-		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, NewAddress{}, RemoveAddress{}, ConfirmAddress{}, CloseAccount{}, Collect{}, Terms{}, Consent{}, Disown{},
+		Identify{}, Password{}, Recover{}, CreateAccount{}, Code{}, NewPassword{}, NewAddress{}, RemoveAddress{}, ReviewAddresses{}, ConfirmAddress{}, CloseAccount{}, Collect{}, Terms{}, Consent{}, Disown{},
 		Keep{}, Invitation{}, Message{},
 		Deny{}, Fault{}, Expired{}, Limited{}, Busy{}, SignOut{}, SignedOut{}, NotFound{},
 		Account{}, Profile{}, Access{}, Devices{}, Applications{}, Revoke{}, Preferences{},

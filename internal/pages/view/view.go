@@ -58,7 +58,7 @@ type Page struct {
 }
 
 // Data is one of the structs of this package that describe a page: Identify,
-// Password, Recover, CreateAccount, Code, NewPassword, NewAddress, RemoveAddress, ConfirmAddress, CloseAccount, Collect, Terms, Consent, Disown, Message,
+// Password, Recover, CreateAccount, Code, NewPassword, NewAddress, RemoveAddress, ReviewAddresses, ConfirmAddress, CloseAccount, Collect, Terms, Consent, Disown, Message,
 // Deny, Fault, Expired, Limited, Busy, SignOut, SignedOut, NotFound,
 // the account's: Account, Profile, Access, Devices, Applications, Revoke, Preferences,
 // and organizations': JoinOrganization, ChooseOrganization, Organizations,
