@@ -33,7 +33,8 @@ export default defineConfig({
     browserName: 'chromium',
     locale: 'en-GB',
     timezoneId: 'Europe/Lisbon',
-    trace: 'retain-on-failure',
+    // To keep pictures and every state of the page of all that passes too takes longer than the tests.
+    trace: { mode: 'retain-on-failure', screenshots: false, snapshots: !process.env['CI'] },
     screenshot: 'only-on-failure',
     launchOptions: {
       executablePath,

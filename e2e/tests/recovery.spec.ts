@@ -22,6 +22,14 @@ test('a forgotten password is set anew, and the customer goes on to the applicat
   await page.goto(`${at.shop}/signin`);
   await signUp(page, address, goodPassword);
   await expectGreeted(page, at.shop, address);
+
+  // Somebody else was in the account, and has put an address of his own there.
+  const intruder = newAddress('intruder');
+  await page.goto(`${at.account}/sign-in`);
+  await turn(page, () => page.getByRole('link', { name: 'Add an e-mail address' }).click());
+  await send(page, 'identifier', intruder);
+  await sendCode(page, await nextCode(at.inboxJson, intruder));
+  await expect(page.getByText('The address is added.')).toBeVisible();
   const first = (await messages(at.inboxJson, address)).map((m) => m.code);
 
   const elsewhere = await browser.newContext();
@@ -39,7 +47,12 @@ test('a forgotten password is set anew, and the customer goes on to the applicat
   await expect(field(tab, 'new_password')).toBeVisible();
   await look(tab, 'recovery-3-new-password');
   await send(tab, 'new_password', other);
+  await look(tab, 'recovery-4-added');
+  await tab.getByLabel(`Remove ${intruder}`).check();
+  await turn(tab, () => tab.locator('button[name="decision"][value="continue"]').click());
   await expectGreeted(tab, at.shop, address);
+  await tab.goto(`${at.account}/sign-in`);
+  await expect(tab.getByText(intruder)).toHaveCount(0);
 
   await page.goto(at.account); // whoever was signed in before is not any more
   await expect(field(page, 'identifier')).toBeVisible();

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -77,18 +78,29 @@ func fault(err error, now time.Time) error {
 	return err
 }
 
-// refused is input that cannot be taken, for a reason in words.
+// refused is input that cannot be taken, for reasons in words, a line each. Those
+// that begin with the key that is wrong, as capabilities' checks do, are told with
+// a pointer to it too.
 func refused(why string) *problem.Error {
-	e := problem.InvalidInput()
-	e.Detail = "Nothing was changed: " + why + "."
+	lines := strings.Split(why, "\n")
+	var fields []problem.Field
+	for _, line := range lines {
+		if found := keyed.FindStringSubmatch(line); found != nil && found[1] != "it" {
+			fields = append(fields, problem.Field{Pointer: "/" + strings.ReplaceAll(found[1], ".", "/"), Detail: strings.TrimLeft(line[len(found[1]):], ":, ")})
+		}
+	}
+	e := problem.InvalidInput(fields...)
+	if len(fields) < len(lines) {
+		e.Detail = "Nothing was changed: " + strings.Join(lines, "; ") + "."
+	}
 	return e
 }
 
+// keyed is a reason that begins with a key, such as "password.min_length is 3".
+var keyed = regexp.MustCompile(`^([a-z][a-z0-9_]*(?:\.[A-Za-z0-9_-]+)*)(?:: |, line | is | has | names | needs )`)
+
 // reason is an error's text without what it is one of.
-func reason(err, sort error) string {
-	text := strings.ReplaceAll(err.Error(), "\n", "; ")
-	return strings.TrimPrefix(text, sort.Error()+": ")
-}
+func reason(err, sort error) string { return strings.TrimPrefix(err.Error(), sort.Error()+": ") }
 
 func badRequest(detail string) *problem.Error {
 	return problem.New("bad-request", http.StatusBadRequest, "The request is not understood", detail)

@@ -194,11 +194,15 @@ func (s *Settings) complete(development bool) error {
 	if slices.Contains(s.GrantTypes, GrantCode) && len(s.RedirectURIs) == 0 {
 		fault("redirect_uris is empty: the application could not be answered")
 	}
-	for _, uri := range slices.Concat(s.RedirectURIs, s.PostLogoutURIs) {
-		if err := redirecturi.Validate(uri, redirecturi.Options{Native: s.Kind == Native, Localhost: development}); err != nil {
-			fault("%q: %w", uri, err)
+	uris := func(key string, all []string) {
+		for _, uri := range all {
+			if err := redirecturi.Validate(uri, redirecturi.Options{Native: s.Kind == Native, Localhost: development}); err != nil {
+				fault("%s: %q: %w", key, uri, err)
+			}
 		}
 	}
+	uris("redirect_uris", s.RedirectURIs)
+	uris("post_logout_redirect_uris", s.PostLogoutURIs)
 	if len(s.Resources) > 20 {
 		fault("resources has more than 20")
 	}
