@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -98,12 +99,19 @@ type Checker struct {
 // NewChecker makes a Checker. The list of the most common passwords, about
 // 7,000, is part of zxcvbn-go; the breached list may be nil.
 func NewChecker(breached *BreachedList) *Checker {
-	c := &Checker{common: map[string]struct{}{}, breached: breached}
-	for _, word := range frequency.Lists["Passwords"].List {
-		c.common[strings.ToLower(word)] = struct{}{}
-	}
-	return c
+	return &Checker{common: common(), breached: breached}
 }
+
+// common are the most common passwords. zxcvbn-go has made its own of its lists
+// when it was loaded, and reads them no more: the 2 MB are let go.
+var common = sync.OnceValue(func() map[string]struct{} {
+	words := map[string]struct{}{}
+	for _, word := range frequency.Lists["Passwords"].List {
+		words[strings.ToLower(word)] = struct{}{}
+	}
+	clear(frequency.Lists)
+	return words
+})
 
 // Check judges a new password by the tenant's policy. The words are those that
 // have to do with the customer and the brand, see ContextWords. An error means

@@ -231,7 +231,7 @@ func (s *Server) Run(ctx context.Context, admin http.Handler, ready func(net.Add
 	if ready != nil {
 		ready(listener.Addr())
 	}
-	go debug.FreeOSMemory() // what the start took and needs no more, which the ballast lets lie
+	time.AfterFunc(time.Second, debug.FreeOSMemory) // what the start took and needs no more, which the ballast lets lie
 	var cause error
 	select {
 	case <-ctx.Done():

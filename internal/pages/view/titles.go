@@ -19,7 +19,7 @@ func (f *frame) ButtonOf(label Text) Button       { return Button{f.Say(label), 
 
 var titles = map[string]string{
 	"identify": "identify.title", "confirmaddress": "confirmaddress.title", "closeaccount": "closeaccount.title", "signup": "signup.title", "recover": "recover.title",
-	"keep":  "keep.title", "reviewaddresses": "reviewaddresses.title",
+	"keep": "keep.title", "reviewaddresses": "reviewaddresses.title",
 	"terms": "terms.title", "deny": "deny.title", "expired": "expired.title", "limited": "limited.title", "busy": "busy.title",
 	"signout": "signout.title", "account": "account.title", "notfound": "notfound.title",
 	"profile": "profile.title", "access": "access.title", "devices": "account.devices", "applications": "account.connected",
