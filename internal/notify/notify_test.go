@@ -569,3 +569,25 @@ func TestCheckAddress(t *testing.T) {
 		}
 	}
 }
+
+// Whoever waits for a code does not wait for what a rule has to say to everybody.
+func TestCodesLeaveBeforeNotices(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		for n := range 30 {
+			notice := w.code(fmt.Sprintf("n%d@example.com", n))
+			notice.Template, notice.Data = Dormancy, Data{Until: w.now.Now().Add(time.Hour)}
+			w.enqueue(notice)
+		}
+		w.now.Advance(time.Minute)
+		w.enqueue(w.code("a@example.com"), w.code("b@example.com"))
+		got, err := w.outbox.take(t.Context(), 5)
+		w.must(err)
+		var order []string
+		for _, m := range got {
+			order = append(order, string(m.template))
+		}
+		if strings.Join(order, " ") != "code code dormancy dormancy dormancy" {
+			t.Errorf("taken in this order: %v", order)
+		}
+	})
+}

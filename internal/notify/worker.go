@@ -102,23 +102,21 @@ func (o *Outbox) drain(senders *sync.WaitGroup, stop func()) {
 }
 
 const (
-	sqlDue = `SELECT tenant, handle, id FROM notify_outbox WHERE state = 'waiting' AND due_at <= $1 ORDER BY due_at, id LIMIT $2`
+	sqlUrgent = `SELECT tenant, handle, id FROM notify_outbox WHERE state = 'waiting' AND template IN ('code', 'recovery') AND due_at <= $1 ORDER BY due_at, id LIMIT $2`
+	sqlDue    = `SELECT tenant, handle, id FROM notify_outbox WHERE state = 'waiting' AND template NOT IN ('code', 'recovery') AND due_at <= $1 ORDER BY due_at, id LIMIT $2`
 
 	sqlTake = `UPDATE notify_outbox SET due_at = $5, lease_owner = $6, attempts = attempts + 1
 WHERE tenant = $1 AND handle = $2 AND id = $3 AND state = 'waiting' AND due_at <= $4
 RETURNING dedup, customer, brand, template, attempts, expires_at, sealed`
 )
 
-// take leases up to limit messages that are due. Two nodes that see the same
-// message both try; the update, which looks at due_at again, lets one have it.
-func (o *Outbox) take(ctx context.Context, limit int) ([]taken, error) {
-	if limit <= 0 {
-		return nil, nil
-	}
-	rows, err := o.o.DB.Query(ctx, sqlDue, o.o.DB.Clock().Now(), limit)
+// due finds up to limit messages by one of the queries above.
+func (o *Outbox) due(ctx context.Context, query string, limit int) ([]taken, error) {
+	rows, err := o.o.DB.Query(ctx, query, o.o.DB.Clock().Now(), limit)
 	if err != nil {
 		return nil, err
 	}
+	defer rows.Close()
 	var due []taken
 	for rows.Next() {
 		var m taken
@@ -127,7 +125,24 @@ func (o *Outbox) take(ctx context.Context, limit int) ([]taken, error) {
 		}
 		due = append(due, m)
 	}
-	if err := rows.Err(); err != nil || len(due) == 0 {
+	return due, rows.Err()
+}
+
+// take leases up to limit messages that are due: codes, which somebody waits for,
+// before notices, of which a rule may write to very many customers at once. Two
+// nodes that see the same message both try; the update, which looks at due_at
+// again, lets one have it.
+func (o *Outbox) take(ctx context.Context, limit int) ([]taken, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	due, err := o.due(ctx, sqlUrgent, limit)
+	if err == nil && len(due) < limit {
+		var rest []taken
+		rest, err = o.due(ctx, sqlDue, limit-len(due))
+		due = append(due, rest...)
+	}
+	if err != nil || len(due) == 0 {
 		return nil, err
 	}
 	var random [16]byte
