@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -91,8 +92,28 @@ func (a *api) applyBrand(ctx context.Context, in *struct {
 		if err != nil {
 			return nil, refused(reason(err, err))
 		}
+		t := tenantOf(ctx)
+		changed, err := a.Tenants.WithBrand(t, change)
+		if err != nil {
+			return nil, err
+		}
+		if err := maySendAs(ctx, t.Brand.Document.Mail.FromAddress, changed.Brand.Document.Mail.FromAddress); err != nil {
+			return nil, err
+		}
 		return a.Tenants.ApplyBrand(ctx, tenantOf(ctx).ID, revision, change, actor(ctx))
 	})
+}
+
+// maySendAs refuses that mail comes from a domain of which nobody but who runs the
+// installation can know whose it is: its mail servers may be trusted by the domains
+// of other tenants. An operator for some tenants chooses the name before the @.
+func maySendAs(ctx context.Context, before, after string) error {
+	_, from, _ := strings.Cut(before, "@")
+	_, to, _ := strings.Cut(after, "@")
+	if callOf(ctx).holding.All || after == "" || strings.EqualFold(from, to) {
+		return nil
+	}
+	return problem.Forbidden("Which domain mail comes from is for an operator for all tenants to say. Nothing was changed.")
 }
 
 // AssetPath names a file of a brand.

@@ -200,6 +200,9 @@ func (a *api) applySettings(ctx context.Context, in *struct {
 		if err != nil {
 			return nil, refused(reason(err, err))
 		}
+		if err := maySendAs(ctx, t.Settings.Mail.FromAddress, settings.Mail.FromAddress); err != nil {
+			return nil, err
+		}
 		applied, err := a.Tenants.Apply(ctx, t.ID, t.Revision, settings, actor(ctx))
 		if errors.Is(err, tenant.ErrChanged) && wanted != 0 {
 			return nil, settingsChanged(0)

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -245,6 +246,29 @@ func TestRememberedAnswersGoWithTheCustomer(t *testing.T) {
 		var kept int64
 		if err := i.DB.QueryRow(t.Context(), `SELECT COUNT(*) FROM idempotency_key WHERE LENGTH(answer) > 1`).Scan(&kept); err != nil || kept != 0 {
 			t.Errorf("%d answers are kept, %v", kept, err)
+		}
+	})
+}
+
+// SECURITY L: an operator for one tenant has no mail come from the domain of another.
+func TestASendersDomainIsForTheInstallationToSay(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
+		system, shop := i.System(), i.Tenant("shop", nil)
+		bound := robotToken(i, i.Robot(system, operator.Holding{Scopes: []string{"brands:write", "tenants:write"}, Tenants: []id.Tenant{shop.ID}}))
+		all := robotToken(i, i.Robot(system, operator.Everything()))
+		for path, body := range map[string]string{"/brand": `{"mail":{"from_address":"%s"}}`, "/settings": `{"mail":{"from_address":"%s"}}`} {
+			for _, try := range []struct {
+				token, address string
+				want           int
+			}{
+				{bound, "hello@club.example", 403}, {all, "hello@shop.example", 200}, {bound, "shop@Shop.example", 200},
+				{bound, "hello@club.example", 403}, {bound, "hello@shop.example.club.example", 403}, {bound, "", 200}, {bound, "hello@shop.example", 403},
+			} {
+				if status, _, text := i.Admin(try.token, "PUT", "/admin/v1/tenants/shop"+path, fmt.Sprintf(body, try.address)); status != try.want {
+					t.Errorf("%s: %s: %d %s", path, try.address, status, text)
+				}
+			}
 		}
 	})
 }
