@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +30,11 @@ type held struct {
 	codePage     *servertest.Page
 	mailed       string
 	account      *servertest.Page
+
+	consent, profile, password *servertest.Page // in the browser that is signed in
+	recoveringAt               *servertest.Browser
+	recovering                 *servertest.Page
+	recovery                   string // its code
 }
 
 func hold(t *testing.T, i *servertest.Installation, slug string, before func(h *house)) *held {
@@ -45,6 +51,16 @@ func hold(t *testing.T, i *servertest.Installation, slug string, before func(h *
 	x.codeAt = i.Browser()
 	x.codePage, x.mailed = x.house.codePage(x.codeAt, anaMail, true)
 	x.account = x.browser.Get(i.Base + x.tenant.Path + "/account")
+	x.consent = x.browser.Get(x.recipes.URL(i, x.recipes.Authorize(url.Values{"prompt": {"consent"}})))
+	x.profile = x.browser.Get(x.tenant.URL("/account/profile"))
+	x.password = x.browser.Answer(x.browser.Get(x.tenant.URL("/account/password")), url.Values{"password": {anaPassword}})
+	if !x.consent.Has("decision") && before == nil || !x.profile.Has("given_name") || !x.password.Has("new_password") {
+		t.Fatalf("not to begin with: %s, %s, %s", servertest.Text(x.consent.Body), servertest.Text(x.profile.Body), servertest.Text(x.password.Body))
+	}
+	x.recoveringAt = i.Browser()
+	newest := i.Newest(anaMail)
+	x.recovering = x.recoveryPage(x.recoveringAt, anaMail)
+	x.recovery = i.CodeAfter(anaMail, newest)
 	return x
 }
 
@@ -109,6 +125,31 @@ var doors = []struct {
 		}
 		p = b.Answer(p, url.Values{"code": {x.CodeAfter(anaMail, before)}})
 		// An address that nobody has any more may open an account, and is not ana.
+		return x.entered(p)
+	}},
+	{"consent, asked for before", func(x *held) bool {
+		if !x.consent.Has("decision") {
+			return false
+		}
+		p := x.browser.Answer(x.consent, url.Values{"decision": {"allow"}})
+		return p.Location != nil && p.Location.Query().Has("code")
+	}},
+	{"profile, opened before", func(x *held) bool {
+		x.browser.Answer(x.profile, url.Values{"given_name": {"Eve"}})
+		found, err := x.Directory.Get(x.t.Context(), x.tenant.ID, x.ana)
+		return err == nil && found.Profile["given_name"] == "Eve"
+	}},
+	{"password change, begun before", func(x *held) bool {
+		changes := `SELECT COUNT(*) FROM event WHERE tenant = $1 AND customer = $2 AND type = 'password.changed'`
+		before := x.count(changes, x.tenant.ID, x.ana)
+		x.browser.Answer(x.password, url.Values{"new_password": {newPassword}})
+		return x.count(changes, x.tenant.ID, x.ana) != before
+	}},
+	{"recovery, begun before", func(x *held) bool {
+		p := x.recoveringAt.Answer(x.recovering, url.Values{"code": {x.recovery}})
+		if p.Has("new_password") {
+			return x.enters(x.recoveringAt, p, url.Values{"new_password": {newPassword}}) || x.count(`SELECT COUNT(*) FROM event WHERE tenant = $1 AND type = 'customer.password.recovered'`, x.tenant.ID) != 0
+		}
 		return x.entered(p)
 	}},
 }
@@ -180,8 +221,9 @@ func testShutOut(t *testing.T, i, elsewhere *servertest.Installation) {
 			return x.DB.Write(x.t.Context(), func(tx *sqldb.Tx) error { return do(x, tx) })
 		}
 	}
-	signIns := []string{"password sign-in", "code sign-in", "password sign-in, begun before", "code sign-in, begun before"}
-	cookies := []string{"cookie at authorize", "cookie at the account page"}
+	signIns := []string{"password sign-in", "code sign-in", "password sign-in, begun before", "code sign-in, begun before", "recovery, begun before"}
+	account := []string{"cookie at the account page", "profile, opened before", "password change, begun before"}
+	cookies := append([]string{"cookie at authorize", "consent, asked for before"}, account...)
 	for _, cause := range []struct {
 		name   string
 		before func(h *house) // what is so before anything is held
@@ -195,7 +237,7 @@ func testShutOut(t *testing.T, i, elsewhere *servertest.Installation) {
 			_, err := x.Tenants.SetSuspended(x.t.Context(), x.tenant.ID, true, "test")
 			return err
 		}, nil},
-		{"application-disabled", nil, disable, append([]string{"cookie at the account page"}, signIns...)},
+		{"application-disabled", nil, disable, append(signIns, account...)},
 		// What it had as the tenant's own nobody was asked for.
 		{"application-of-others-now", own, func(x *held) error { x.party(x.recipes, false); return nil }, append(signIns, cookies...)},
 		{"grant-revoked", nil, write(func(x *held, tx *sqldb.Tx) error {
@@ -238,6 +280,26 @@ func testShutOut(t *testing.T, i, elsewhere *servertest.Installation) {
 				}
 			}
 		})
+	}
+}
+
+// To who is not shut out, what was opened before is open.
+func TestDoorsAreOpenToWhoIsNotShutOut(t *testing.T) {
+	t.Parallel()
+	i := servertest.New(t, sqldb.SQLite)
+	tried := 0
+	x := hold(t, i, "thyme", nil)
+	for _, door := range doors {
+		if strings.HasPrefix(door.name, "password sign-in") || strings.HasPrefix(door.name, "code sign-in") || strings.HasPrefix(door.name, "recovery") {
+			continue // they begin a session, which is an error where nobody is to be let in
+		}
+		tried++
+		if !door.open(x) {
+			t.Errorf("the door is closed: %s", door.name)
+		}
+	}
+	if tried < 10 {
+		t.Errorf("%d doors were tried", tried)
 	}
 }
 
