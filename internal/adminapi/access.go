@@ -54,7 +54,9 @@ func (a *api) admit(w http.ResponseWriter, r *http.Request, o operation) (*call,
 	}
 	held, err := a.Operators.Get(r.Context(), caller.Subject)
 	if errors.Is(err, operator.ErrNotFound) {
-		return nil, problem.Forbidden("The token is good, and whoever it is of is no operator. Nothing was done.")
+		refused := problem.Forbidden("The token is good, and whoever it is of is no operator. Nothing was done.")
+		a.logRefused(r.Context(), caller.Subject, o, refused)
+		return nil, refused
 	}
 	if err != nil {
 		return nil, err
@@ -62,7 +64,9 @@ func (a *api) admit(w http.ResponseWriter, r *http.Request, o operation) (*call,
 	for scopes, whose := range map[*[]string]string{&caller.Scopes: "The token", &held.Scopes: "The operator"} {
 		if !slices.Contains(*scopes, o.scope) {
 			w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_scope", scope=%q`, o.scope))
-			return nil, problem.Forbidden(fmt.Sprintf("%s does not hold the scope %s. Nothing was done.", whose, o.scope))
+			refused := problem.Forbidden(fmt.Sprintf("%s does not hold the scope %s. Nothing was done.", whose, o.scope))
+			a.logRefused(r.Context(), caller.Subject, o, refused)
+			return nil, refused
 		}
 	}
 	return &call{actor: operator.Actor(caller.Subject), subject: caller.Subject, holding: held.Holding}, nil
@@ -99,6 +103,7 @@ func (a *api) authenticate(w http.ResponseWriter, r *http.Request) (*Caller, err
 		if l != nil {
 			l.Allow(network())
 		}
+		a.Logger.InfoContext(r.Context(), "a token for the admin API was not good", "request", string(id.RequestOf(r.Context())))
 		return nil, refuse(`Bearer error="invalid_token"`, "Nothing was done. The access token is not one of the system tenant, has expired or was revoked. Get a new one.")
 	}
 	return caller, nil
@@ -128,6 +133,14 @@ func (a *api) reach(ctx context.Context, c *call, o operation, name string) erro
 	}
 	c.tenant = t
 	return nil
+}
+
+// logRefused tells the log of an operator who may not do what he asked for; err
+// may be anything else, or nil. Tenants that are not his are on record as well.
+func (a *api) logRefused(ctx context.Context, subject string, o operation, err error) {
+	if told, is := errors.AsType[*problem.Error](err); is && told.Status == http.StatusForbidden {
+		a.Logger.WarnContext(ctx, "an operator was refused", "request", string(id.RequestOf(ctx)), "operator", subject, "operation", o.id, "why", told.Detail)
+	}
 }
 
 func (a *api) refusedTenant(ctx context.Context, c *call, o operation, t *tenant.Tenant) error {

@@ -93,11 +93,12 @@ func (a *api) follow(r **http.Request, registered *huma.Operation) (end func()) 
 
 // pipeline is what every operation has in common: no handler runs without it.
 // It has answered, unless it returns an error.
-func (a *api) pipeline(w http.ResponseWriter, r *http.Request, o operation, registered *huma.Operation, handle func(huma.Context)) error {
+func (a *api) pipeline(w http.ResponseWriter, r *http.Request, o operation, registered *huma.Operation, handle func(huma.Context)) (err error) {
 	c, err := a.admit(w, r, o)
 	if err != nil {
 		return err
 	}
+	defer func() { a.logRefused(r.Context(), c.subject, o, err) }()
 	if err := parameters(r.URL.RawQuery); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package oauth
 import (
 	"encoding/base64"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -56,12 +57,28 @@ func (p *Provider) checkClientAuthentication(x *exchange) error {
 		var f *fault
 		if errors.As(err, &f) && f.code == codeInvalidClient {
 			failures.Allow(key())
+			p.logUnproven(x, app, presented, f)
 		}
 		return err
 	}
 	x.app, x.authenticated = app, !app.Public()
 	explain.Of(x.ctx).From(app.ID, x.authenticated)
 	return nil
+}
+
+// logUnproven tells the log of a request that did not prove its application. What
+// was presented is not in it: it may be a secret in the wrong place. There are no
+// more lines than failures that are let pass.
+func (p *Provider) logUnproven(x *exchange, app *application.Application, presented presentation, f *fault) {
+	who, why := id.Application(""), f.description
+	if presented.method != "" {
+		why = unproven(app, presented)
+	}
+	if app != nil {
+		who = app.ID
+	}
+	p.Logger.LogAttrs(x.ctx, slog.LevelInfo, "an application did not prove itself", slog.String("request", string(id.RequestOf(x.ctx))),
+		slog.String("tenant", string(x.tenant.ID)), slog.String("application", string(who)), slog.String("why", why))
 }
 
 // proves tells whether what was presented proves the application, which is nil

@@ -184,9 +184,11 @@ func (p *Pages) refuse(w http.ResponseWriter, r *http.Request, t *tenant.Tenant,
 	crossed, finished := errors.Is(err, journey.ErrCrossed), errors.Is(err, journey.ErrFinished)
 	switch {
 	case crossed:
+		p.logRefused(r, t, "crossed", "The state of a form is of another browser or session.")
 		s.status = http.StatusBadRequest
 	case finished, errors.Is(err, journey.ErrExpired):
 	case errors.Is(err, journey.ErrForged):
+		p.logRefused(r, t, string(view.FaultForged), "The state of a form is none of ours.")
 		s.status = http.StatusBadRequest
 		s.page.Data = view.Fault{Kind: view.FaultForged, BackURL: p.signInURL(t, client.Language)}
 		p.draw(w, r, t, s)

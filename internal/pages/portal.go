@@ -215,6 +215,7 @@ func (p *Pages) changing(show func(*visit) (view.Page, error), change func(*visi
 			return
 		}
 		if !genuine || asked.Session != v.client.Session.ID || asked.Done != "" {
+			p.logRefused(r, t, string(view.FaultForged), "The state of a form of the account is none of ours, or of another session.")
 			p.draw(w, r, t, sheet{status: http.StatusBadRequest, page: view.Page{Lang: v.client.Language,
 				Data: view.Fault{Kind: view.FaultForged, BackURL: p.at(v, v.path)}}})
 			return

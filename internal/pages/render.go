@@ -103,6 +103,13 @@ func secure(h http.Header, target string) {
 	h.Set("X-Robots-Tag", "noindex")
 }
 
+// logRefused tells the log of a request that was refused: of the request itself
+// there is nothing in it.
+func (p *Pages) logRefused(r *http.Request, t *tenant.Tenant, kind, detail string) {
+	p.Logger.LogAttrs(r.Context(), slog.LevelInfo, "a request was refused on a page", slog.String("request", string(id.RequestOf(r.Context()))),
+		slog.String("tenant", string(t.ID)), slog.String("kind", kind), slog.String("detail", detail))
+}
+
 // Fault shows the page of a request that cannot be answered to whoever sent
 // the customer. Kind is one of view's kinds of faults or "expired". Detail is
 // for the log; where it quotes a fault of ours, the page says it is ours.
@@ -113,8 +120,7 @@ func (p *Pages) Fault(w http.ResponseWriter, r *http.Request, t *tenant.Tenant, 
 		return
 	}
 	p.met(r, http.StatusBadRequest, kind, detail)
-	p.Logger.LogAttrs(r.Context(), slog.LevelInfo, "a request was refused on a page",
-		slog.String("tenant", string(t.ID)), slog.String("kind", kind), slog.String("detail", detail))
+	p.logRefused(r, t, kind, detail)
 	s := sheet{status: http.StatusBadRequest, page: view.Page{Lang: p.language(r, t)}}
 	switch kind {
 	case "expired":

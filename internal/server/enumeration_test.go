@@ -20,10 +20,10 @@ func TestNoStepTellsWhetherThereIsAnAccount(t *testing.T) {
 	t.Parallel()
 	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
 		h := newHouse(t, i, "thyme", func(s *tenant.Settings) {
-			s.Limits.PasswordPerHour, s.Limits.SendPerHour, s.Limits.CodePerHour = 4, 4, 4
+			s.Limits.PasswordPerHour, s.Limits.SendPerHour, s.Limits.CodePerHour = 4, 5, 5
 		})
 		h.Customer(h.tenant, "ben@shop.example", "")
-		for address, status := range map[string]customer.Status{"eve@shop.example": customer.Locked, "kim@shop.example": customer.Suspended} {
+		for address, status := range map[string]customer.Status{"eve@shop.example": customer.Locked, "kim@shop.example": customer.Suspended, "dov@shop.example": customer.Dormant, "lou@shop.example": customer.Closed} {
 			if err := i.Directory.SetStatus(t.Context(), h.tenant.ID, h.Customer(h.tenant, address, anaPassword), status, "test", "test"); err != nil {
 				t.Fatal(err)
 			}
@@ -32,7 +32,13 @@ func TestNoStepTellsWhetherThereIsAnAccount(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.squatter("sly@shop.example")
-		addresses := []string{anaMail, "ben@shop.example", "eve@shop.example", "kim@shop.example", "joy@shop.example", "sly@shop.example", "who@shop.example", "new@shop.example"}
+		if _, _, err := i.Directory.Invite(t.Context(), customer.NewCustomer{Tenant: h.tenant.ID, Actor: "test",
+			Identifiers: []customer.NewIdentifier{{Normalised: normal(t, "gus@shop.example")}}}); err != nil {
+			t.Fatal(err)
+		}
+		firm := &company{h}
+		acme := firm.organization("acme")
+		addresses := []string{anaMail, "ben@shop.example", "eve@shop.example", "kim@shop.example", "joy@shop.example", "sly@shop.example", "who@shop.example", "new@shop.example", "dov@shop.example", "lou@shop.example", "gus@shop.example"}
 		seen := map[string]map[string][]string{} // step → what was shown → to whom
 		note := func(step, address string, p *servertest.Page) *servertest.Page {
 			text := p.Body
@@ -65,7 +71,13 @@ func TestNoStepTellsWhetherThereIsAnAccount(t *testing.T) {
 			return p
 		}
 		for _, address := range addresses {
+			// Whoever has come by somebody's invitation learns nothing of the account either.
 			b := i.Browser()
+			asked := note("invitation", address, b.Get(firm.invite(acme, address, "member")))
+			joining := note("invitation, code", address, b.Answer(asked, url.Values{"decision": {"continue"}}))
+			note("invitation, code wrong", address, b.Answer(joining, url.Values{"code": {"x"}}))
+			note("invitation, password", address, b.Answer(joining, url.Values{"choose": {"password"}}))
+			b = i.Browser()
 			p := note("identify", address, h.passwordPage(b, address))
 			note("recovery, code", address, h.recoveryPage(b, address))
 			note("password left empty", address, b.Answer(p, url.Values{"password": {""}}))
@@ -88,6 +100,7 @@ func TestNoStepTellsWhetherThereIsAnAccount(t *testing.T) {
 			b = i.Browser()
 			forgot := b.Answer(h.passwordPage(b, address), url.Values{"choose": {"recover"}})
 			note("recovery, sent too often", address, b.Answer(note("recovery", address, forgot), url.Values{"identifier": {address}}))
+			note("recovery, hint", address, i.Browser().Get(h.tenant.URL("/recover")+"?"+url.Values{"login_hint": {address}}.Encode()))
 			note("hint", address, i.Browser().Get(h.shop.URL(i, h.shop.Authorize(url.Values{"login_hint": {address}}))))
 		}
 		for step, shown := range seen {
