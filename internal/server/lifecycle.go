@@ -186,5 +186,30 @@ func (s *Server) identifierNotice(ctx context.Context, n customer.Notice) (func(
 	}, nil
 }
 
+// passwordNotice makes ready what a customer is told whose password an operator's
+// link has set, wherever notices reach him, with the link "This wasn't me".
+func (s *Server) passwordNotice(ctx context.Context, t *tenant.Tenant, keys *keyring.Tenant, key *keyring.Customer, c id.Customer) (func(*sqldb.Tx) error, error) {
+	who, err := s.Directory.Get(ctx, t.ID, c)
+	if err != nil {
+		return nil, fmt.Errorf("read who is told: %w", err)
+	}
+	now := s.Clock.Now()
+	var messages []notify.Message
+	var links []challenge.Link
+	for _, it := range who.Told(t.Settings) {
+		link, sealed, err := s.Challenges.NewLink(keys, challenge.Link{Tenant: t.ID, Customer: c, Purpose: step.DisownPurpose, Address: it.Key, Expires: now.Add(step.DisownLife)})
+		if err != nil {
+			return nil, err
+		}
+		m := notify.Message{Tenant: t.ID, Brand: t.Brand.ID, Customer: c, Key: key, Handle: keys.Lookup(string(it.Kind), it.Key)[0], To: it.Key, By: notify.ByMail,
+			Template: notify.PasswordChanged, Lang: languageOf(t, who), Data: notify.Data{At: now, Link: t.URL("/not-me") + "?link=" + sealed}, Expires: now.Add(lifecycleNoticeLife)}
+		if it.Kind == identifier.Phone {
+			m.By = notify.ByText
+		}
+		messages, links = append(messages, m), append(links, link)
+	}
+	return func(tx *sqldb.Tx) error { return s.tell(tx, t, keys, messages, links) }, nil
+}
+
 // lifecycleNoticeLife is for how long a notice that cannot be delivered is tried.
 const lifecycleNoticeLife = 3 * 24 * time.Hour

@@ -216,3 +216,53 @@ func TestLinksAreNeitherStoredNorLogged(t *testing.T) {
 		})
 	}
 }
+
+// SECURITY 24: whose password an operator's link has set is told at his address,
+// with a link that undoes it; who opens an account by one is told nothing.
+func TestAPasswordSetByAnOperatorsLinkIsTold(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
+		system := i.System()
+		olga := i.Customer(system, "olga@shop.example", anaPassword)
+		enrol := func(who id.Customer) {
+			t.Helper()
+			secret, err := i.Operators.BreakGlass(t.Context(), who, "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			link, err := i.OperatorLink(t.Context(), secret)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := i.SystemBrowser()
+			p := b.Get(link)
+			if who == "" {
+				p = b.Answer(p, url.Values{"identifier": {"omar@shop.example"}})
+			}
+			if p = b.Answer(p, url.Values{"new_password": {evilPassword}}); p.Status >= 400 {
+				t.Fatalf("%d %s", p.Status, servertest.Text(p.Body))
+			}
+		}
+		enrol("")
+		enrol(olga)
+		h := &house{Installation: i, t: t, tenant: system}
+		letter := h.noticeTo("olga@shop.example", "password was changed")
+		enters := func() bool {
+			b := i.SystemBrowser()
+			p := b.Answer(b.Get(system.URL("/sign-in")), url.Values{"identifier": {"olga@shop.example"}})
+			p = b.Answer(p, url.Values{"password": {evilPassword}})
+			return signedIn(p) || onAccount(p)
+		}
+		if !enters() {
+			t.Fatal("the link set no password")
+		}
+		b := i.SystemBrowser()
+		if p := b.Answer(b.Get(h.linkIn(letter)), url.Values{"decision": {"secure"}}); p.Status >= 400 || enters() {
+			t.Errorf("the notice's link undoes nothing: %d %s", p.Status, servertest.Text(p.Body))
+		}
+		i.Count() // what waits has left
+		if i.Newest("omar@shop.example") != "" {
+			t.Error("who has opened an account is told that its password was changed")
+		}
+	})
+}

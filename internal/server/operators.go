@@ -91,8 +91,8 @@ func (e enrolment) Address(t *tenant.Tenant, typed string) (string, []journey.Fi
 }
 
 // Enrol makes the account, or sets the password of the one that has proved the
-// address, whose sessions end; both together with the operator, in the one
-// transaction that uses the link up.
+// address, whose sessions end and whose addresses are told; both together with the
+// operator, in the one transaction that uses the link up.
 func (e enrolment) Enrol(ctx context.Context, t *tenant.Tenant, link, typed, secret string) ([]journey.FieldError, bool, error) {
 	found, err := e.s.Operators.Open(ctx, link) // before anything is hashed
 	if errors.Is(err, operator.ErrLink) {
@@ -130,6 +130,12 @@ func (e enrolment) Enrol(ctx context.Context, t *tenant.Tenant, link, typed, sec
 	if err != nil {
 		return nil, false, err
 	}
+	tell := func(*sqldb.Tx) error { return nil }
+	if there { // whoever made the link may not be who reads his mail
+		if tell, err = e.s.passwordNotice(ctx, t, keys, key, who); err != nil {
+			return nil, false, err
+		}
+	}
 	unlock, err := e.s.Directory.PrepareStatus(ctx, t.ID, who, customer.Active, "", operatorActor)
 	if err != nil && there {
 		return nil, false, err
@@ -159,8 +165,10 @@ func (e enrolment) Enrol(ctx context.Context, t *tenant.Tenant, link, typed, sec
 		if _, err := e.s.Sessions.EndAll(tx, t.ID, who, "", session.Secured, string(who)); err != nil {
 			return err
 		}
-		_, err := e.s.Directory.RaiseEpoch(tx, t.ID, who)
-		return err
+		if _, err := e.s.Directory.RaiseEpoch(tx, t.ID, who); err != nil {
+			return err
+		}
+		return tell(tx)
 	})
 	if errors.Is(err, operator.ErrLink) || errors.Is(err, customer.ErrTaken) {
 		return nil, false, nil
