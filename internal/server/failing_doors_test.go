@@ -178,3 +178,58 @@ func TestTheAccountsPagesReachOnlyOnesOwn(t *testing.T) {
 		}
 	})
 }
+
+// SECURITY H3, items 8, 14 and 85: a guess that cannot be counted is not looked at,
+// at any door that asks for a password or a code, and lets nobody in.
+func TestWhatCannotBeCountedIsNotLookedAt(t *testing.T) {
+	t.Parallel()
+	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
+		c := newCompany(t, i, nil)
+		own, _ := c.signIn()
+		asked := own.Get(c.tenant.URL("/account/password")) // asks for the present one
+		byPassword, byCode, recovering, signingUp, joining := i.Browser(), i.Browser(), i.Browser(), i.Browser(), i.Browser()
+		passwordPage := c.passwordPage(byPassword, anaMail)
+		codePage, code := c.codePage(byCode, anaMail, true)
+		last := i.Newest(anaMail)
+		recoveryPage := c.recoveryPage(recovering, anaMail)
+		recovery := i.CodeAfter(anaMail, last)
+		signUpPage := c.signUpPage(signingUp, "new@shop.example")
+		signUp := i.Code("new@shop.example")
+		joinPage := joining.Get(c.invite(c.organization("acme"), newcomer, "member"))
+		last = i.Newest(newcomer)
+		joinPage = joining.Answer(joinPage, url.Values{"decision": {"continue"}})
+		join := i.CodeAfter(newcomer, last)
+		doors := map[string]struct {
+			b     *servertest.Browser
+			page  *servertest.Page
+			right url.Values
+			wrong url.Values
+		}{
+			"password": {byPassword, passwordPage, url.Values{"password": {anaPassword}}, url.Values{"password": {"not-the-password-of-any"}}},
+			"account":  {own, asked, url.Values{"password": {anaPassword}}, url.Values{"password": {"not-the-password-of-any"}}},
+			"code":     {byCode, codePage, url.Values{"code": {code}}, url.Values{"code": {"x"}}},
+			"recovery": {recovering, recoveryPage, url.Values{"code": {recovery}}, url.Values{"code": {"x"}}},
+			"sign-up":  {signingUp, signUpPage, url.Values{"code": {signUp}}, url.Values{"code": {"x"}}},
+			"joining":  {joining, joinPage, url.Values{"code": {join}}, url.Values{"code": {"x"}}},
+		}
+		fail, repair := breakWrites(i.Engine, []string{"budget"})
+		c.write(func(tx *sqldb.Tx) error { return each(tx, fail) })
+		before := i.Hasher.Stats().Computed
+		for name, door := range doors {
+			for _, values := range []url.Values{door.right, door.wrong} {
+				if p := door.b.Answer(door.page, values); p.Status < 500 || signedIn(p) || p.Has("new_password") {
+					t.Errorf("%s: what cannot be counted is answered %d %s", name, p.Status, servertest.Text(p.Body))
+				}
+			}
+		}
+		if n := i.Hasher.Stats().Computed - before; n != 0 {
+			t.Errorf("%d guesses were looked at", n)
+		}
+		c.write(func(tx *sqldb.Tx) error { return each(tx, repair) })
+		for name, door := range doors {
+			if p := door.b.Answer(door.page, door.right); !signedIn(p) && !p.Has("new_password") {
+				t.Errorf("%s: what can be counted is answered %d %s", name, p.Status, servertest.Text(p.Body))
+			}
+		}
+	})
+}
