@@ -120,8 +120,8 @@ func TestNoStepTellsWhetherThereIsAnAccount(t *testing.T) {
 	})
 }
 
-// untilWhen is when a limit ends: an hour after it was met.
-var untilWhen = regexp.MustCompile(`<time.*?</time>`)
+// untilWhen is when a limit ends, an hour after it was met, or an invitation.
+var untilWhen = regexp.MustCompile(`<time.*?</time>|<bdi>[^<]* 20\d\d</bdi>, <bdi>[^<]*</bdi> UTC`)
 
 // difference is where the first two of several texts part.
 func difference(texts []string) string {
