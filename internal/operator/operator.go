@@ -440,6 +440,12 @@ func (s *Operators) Spend(tx *sqldb.Tx, secret string, l Link, customer id.Custo
 		return ErrLink
 	}
 	if l.First {
+		// Whoever uses another of them at the same time waits at this row, and finds
+		// then that there is an operator. It has expired, and goes with old links.
+		if _, err := tx.Exec(`INSERT INTO operator_link (tenant, kind, hash, customer, expires_at) VALUES ($1, $2, $3, '', $4)
+			ON CONFLICT (tenant, kind) DO UPDATE SET hash = excluded.hash, expires_at = excluded.expires_at`, id.SystemTenant, first, sum[:], tx.Now()); err != nil {
+			return fmt.Errorf("take turns: %w", err)
+		}
 		if there, err := anyOperator(tx); err != nil || there {
 			return errors.Join(err, ErrLink)
 		}
