@@ -143,3 +143,42 @@ func TestRecoveryTakesOutANumberThatIsTextedNoMore(t *testing.T) {
 		}
 	}, withPhones)
 }
+
+// SECURITY G: an address that its owner has brought back by "This wasn't me" is no
+// younger than before. The intruder, who had put his own beside it and taken it out,
+// is not asked about it when he recovers the account, and cannot take it out again
+// with every link that its owner was sent; she is asked about his.
+func TestAnAddressThatIsBroughtBackIsAsOldAsItWas(t *testing.T) {
+	journeytest.Each(t, func(t *testing.T, w *journeytest.World) {
+		w.NewCustomer(t, ana, password)
+		who := w.Find(t, ana)
+		w.Fake.Advance(time.Hour)
+		const evil = "a@evil.example"
+		thief := signedIn(t, w, ana, password)
+		thief.Begin(t, "change-address").Send(t, "identifier", evil)
+		at(t, thief.Send(t, "code", w.Code(t, evil)), "address-added", "")
+		w.Fake.Advance(time.Minute)
+		thief.Target = named(t, w, who, ana)
+		at(t, thief.Begin(t, "remove-address").Send(t, "decision", "remove"), "address-removed", "")
+		if has := addresses(t, w, who); has != evil {
+			t.Fatalf("the addresses are %v", has)
+		}
+		w.Fake.Advance(time.Hour)
+		hers := w.Browser()
+		hers.Link = w.Link(t, ana) // of the last letter, on the removal
+		at(t, hers.Begin(t, "not-me").Send(t, "decision", "secure"), "disowned", "")
+		w.Fake.Advance(time.Minute)
+
+		at(t, recovers(t, w, evil), "authenticated", "") // he is asked about nothing
+		if has := addresses(t, w, who); !strings.Contains(has, ana) {
+			t.Fatalf("the addresses are %v", has)
+		}
+		w.Fake.Advance(time.Minute)
+		b := recovers(t, w, ana)
+		at(t, b, "review-addresses", "")
+		added := b.View.Prompt.(step.ReviewAddressesPrompt).Added
+		if len(added) != 1 || added[0].Display != evil {
+			t.Errorf("asked about are %+v", added)
+		}
+	})
+}

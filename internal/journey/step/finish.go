@@ -149,7 +149,7 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		if notices, err = f.notices(run, before, key, notify.NewSignIn); err != nil {
 			return nil, journey.Result{}, err
 		}
-		if links, err = f.linked(run, notices); err != nil {
+		if links, err = f.linked(run, before, notices); err != nil {
 			return nil, journey.Result{}, err
 		}
 	}

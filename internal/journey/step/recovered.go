@@ -139,7 +139,7 @@ func (f Finish) recoveryNotices(run *journey.Run, who *customer.Customer, key *k
 	if err != nil {
 		return nil, nil, err
 	}
-	links, err := f.linked(run, notices)
+	links, err := f.linked(run, &stays, notices)
 	if err != nil {
 		return nil, nil, err
 	}
