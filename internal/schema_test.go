@@ -389,6 +389,7 @@ var acrossTenants = map[string]string{
 	"notify.sqlEnded":              "a sweep",
 	"keyring.sqlSweepPage":         "a sweep",
 	"notify.sqlDue":                "a queue: which messages are due, whosever they are",
+	"notify.sqlUrgent":             "a queue: which codes are due, whosever they are",
 	"notify.sqlWaiting":            "a queue: how many messages wait, whosever they are",
 	"event.readLane":               "a lane: the event is found by the tenant that the position names",
 	"signingkey.Advance":           "which keys are due for their next state, whosever they are",
@@ -427,6 +428,8 @@ var acrossShards = map[string]string{
 	"notify.sqlUndelivered":      "an operator's list",
 	"notify.sqlUnsent":           "an operator's list",
 	"organization.List":          "an operator's list",
+	"idempotency.EraseCustomer":  "erasure: answers to operators that tell of the customer",
+	"organization.EraseHandle":   "erasure: invitations to the customer's addresses are kept with their organizations",
 	"organization.EraseCustomer": "erasure: invitations to the customer's addresses are kept with their organizations",
 }
 

@@ -117,7 +117,7 @@ func (e *refusal) Error() string {
 		text += ": " + e.Detail
 	}
 	for _, field := range e.Errors {
-		text += "\n  - " + strings.TrimPrefix(field.Pointer, "/") + " " + field.Detail
+		text += "\n  - " + strings.ReplaceAll(strings.TrimPrefix(field.Pointer, "/"), "/", ".") + " " + field.Detail
 	}
 	if e.Instance != "" {
 		text += " (" + e.Instance + ")"

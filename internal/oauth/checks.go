@@ -315,8 +315,8 @@ func (p *Provider) checkSizes(x *exchange) error {
 func (p *Provider) checkPrompt(x *exchange) error {
 	x.prompts = strings.Fields(x.form.get("prompt"))
 	for _, prompt := range x.prompts {
-		if !slices.Contains(promptValues, prompt) {
-			return refuse(codeInvalidRequest, "A prompt is not one of "+strings.Join(promptValues, ", ")+".")
+		if prompt != promptOrganization && !slices.Contains(promptValues, prompt) {
+			return refuse(codeInvalidRequest, "A prompt is not one of "+strings.Join(promptValues, ", ")+", "+promptOrganization+".")
 		}
 	}
 	if slices.Contains(x.prompts, "none") && len(x.prompts) > 1 {
@@ -325,9 +325,14 @@ func (p *Provider) checkPrompt(x *exchange) error {
 	return nil
 }
 
-// select_organization is our own: who is in several organizations is asked again
-// for which of them he acts.
-var promptValues = []string{"none", "login", "consent", "select_account", "create", "select_organization"}
+// promptValues are those of OpenID Connect Core 1.0, section 3.1.2.1, and of
+// Initiating User Registration 1.0.
+var promptValues = []string{"none", "login", "consent", "select_account", "create"}
+
+// promptOrganization is our own: who is in several organizations is asked again
+// for which of them he acts. Discovery does not name it: Spring Security, for one,
+// takes no document with a prompt that it does not know.
+const promptOrganization = "select_organization"
 
 // promptsOf are the prompts that do something at a tenant: where no accounts
 // are opened, create is taken for login.

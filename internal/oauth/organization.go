@@ -76,7 +76,7 @@ func (p *Provider) settleOrganization(w http.ResponseWriter, r *http.Request, x 
 	case len(memberships) == 1:
 		return memberships[0].Organization.ID, false, nil
 	}
-	if onTheWay || !slices.Contains(x.prompts, "select_organization") {
+	if onTheWay || !slices.Contains(x.prompts, promptOrganization) {
 		before, err := p.Organizations.Chosen(x.ctx, x.tenant.ID, s.Customer, s.ID, x.app.ID)
 		if err != nil || isIn(before) {
 			return before, false, err

@@ -74,7 +74,7 @@ func TestDiscoverySaysWhatIsSo(t *testing.T) {
 		"token_endpoint_auth_methods_supported":         {"client_secret_basic", "client_secret_post", "none"},
 		"introspection_endpoint_auth_methods_supported": {"client_secret_basic", "client_secret_post"},
 		"revocation_endpoint_auth_methods_supported":    {"client_secret_basic", "client_secret_post", "none"},
-		"prompt_values_supported":                       {"none", "login", "consent", "select_account", "create", "select_organization"},
+		"prompt_values_supported":                       {"none", "login", "consent", "select_account", "create"},
 		"ui_locales_supported":                          {"en", "de", "ar"},
 		"acr_values_supported":                          {"urn:cardea:acr:1fa"},
 		"scopes_supported":                              {"openid", "offline_access", "organization", "address", "email", "phone", "profile"},
