@@ -274,10 +274,11 @@ func (s *Operators) Spare(tx *sqldb.Tx, t id.Tenant, customer id.Customer) error
 }
 
 // someoneFull refuses a change that would leave nobody but one who holds
-// everything and can sign in: only such can change operators' own accounts. Two
-// that each remove the other at once may leave nobody; break-glass makes one again.
+// everything and can sign in: only such can change operators' own accounts. Changes
+// that ask so at once take turns: the rows are written, so that who comes second
+// sees what the first has done.
 func (s *Operators) someoneFull(tx *sqldb.Tx, but string) error {
-	rows, err := tx.Query(`SELECT `+columns+` FROM operator WHERE tenant = $1 AND tenants = '*'`, id.SystemTenant)
+	rows, err := tx.Query(`UPDATE operator SET revision = revision WHERE tenant = $1 AND tenants = '*' RETURNING `+columns, id.SystemTenant)
 	if err != nil {
 		return fmt.Errorf("read the operators: %w", err)
 	}

@@ -52,6 +52,45 @@ func TestNodesRaceForTheFirstOperator(t *testing.T) {
 	})
 }
 
+// Of those who hold everything one is left, however many are locked at once.
+func TestNodesRaceToLockTheLastOperator(t *testing.T) {
+	t.Parallel()
+	onNodes(t, func(t *testing.T, nodes []*servertest.Installation) {
+		i := nodes[0]
+		system := i.System()
+		const n = 4
+		for round := range 5 {
+			var who [n]id.Customer
+			for k := range n {
+				who[k] = i.Customer(system, fmt.Sprintf("full%d-%d@example.com", round, k), "")
+				i.Operator(string(who[k]), operator.Everything())
+			}
+			atOnce(n, func(k int) {
+				err := nodes[k%len(nodes)].Directory.SetStatus(t.Context(), system.ID, who[k], customer.Locked, "", "test")
+				if err != nil && !errors.Is(err, customer.ErrSpared) {
+					t.Error(err)
+				}
+			})
+			active := 0
+			for k := range n {
+				state, err := i.Directory.State(t.Context(), system.ID, who[k])
+				if err != nil {
+					t.Fatal(err)
+				}
+				if state.Status == customer.Active {
+					active++
+				}
+				if err := i.DB.Write(t.Context(), func(tx *sqldb.Tx) error { return i.Operators.EraseCustomer(tx, system.ID, who[k]) }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if active != 1 {
+				t.Fatalf("round %d: %d are left", round, active)
+			}
+		}
+	})
+}
+
 // An operator's change of addresses that was got ready before one was taken out,
 // which is an intruder's, does not send it a link that brings it back.
 func TestANoticeIsSentToWhoIsStillThere(t *testing.T) {
