@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,7 +86,7 @@ func refused(why string) *problem.Error {
 	lines := strings.Split(why, "\n")
 	var fields []problem.Field
 	for _, line := range lines {
-		if found := keyed.FindStringSubmatch(line); found != nil && found[1] != "it" {
+		if found := keyed.FindStringSubmatch(line); found != nil && !slices.Contains(notKeys, found[1]) {
 			fields = append(fields, problem.Field{Pointer: "/" + strings.ReplaceAll(found[1], ".", "/"), Detail: strings.TrimLeft(line[len(found[1]):], ":, ")})
 		}
 	}
@@ -95,6 +96,9 @@ func refused(why string) *problem.Error {
 	}
 	return e
 }
+
+// notKeys begin sentences, and faults of JSON, and look like keys.
+var notKeys = []string{"it", "there", "json"}
 
 // keyed is a reason that begins with a key, such as "password.min_length is 3".
 var keyed = regexp.MustCompile(`^([a-z][a-z0-9_]*(?:\.[A-Za-z0-9_-]+)*)(?:: |, line | is | has | names | needs )`)

@@ -15,15 +15,15 @@ func (a *api) identifierOperations() {
 	const one = ofCustomer + "/identifiers/{identifier}"
 	declare(a, operation{
 		id: "addIdentifier", method: post, path: ofCustomer + "/identifiers", noun: customers, scope: "customers:write", status: http.StatusCreated,
-		summary: "Give a customer another identifier", description: "One that you know to be the customer's finds the customer at once, and every address that the customer has proved is told.", errors: []int{404, 409, 410},
+		summary: "Give a customer another identifier", description: "One that you know to be the customer's finds the customer at once. If it is an e-mail address or a phone number, every one that the customer has proved is told.", errors: []int{404, 409, 410},
 	}, a.addIdentifier)
 	declare(a, operation{
 		id: "verifyIdentifier", method: post, path: one + "/verify", noun: customers, scope: "customers:write",
-		summary: "Say that an identifier is the customer's", description: "From then on it finds the customer, who can sign in with it and is told at every proved address. It may be repeated.", errors: []int{404, 409, 410},
+		summary: "Say that an identifier is the customer's", description: "From then on it finds the customer, who can sign in with it and, if it is an e-mail address or a phone number, is told at every one that is proved. It may be repeated.", errors: []int{404, 409, 410},
 	}, a.verifyIdentifier)
 	declare(a, operation{
 		id: "removeIdentifier", method: remove, path: one, noun: customers, scope: "customers:write", status: http.StatusOK,
-		summary: "Take an identifier from a customer", description: "It finds nobody any more. If it was proved, it and every other proved address is told, and links that were sent to it are void.", errors: []int{404, 410},
+		summary: "Take an identifier from a customer", description: "It finds nobody any more. If it is an e-mail address or a phone number that was proved, it and every other one is told, and links that were sent to it are void.", errors: []int{404, 409, 410},
 	}, a.removeIdentifier)
 }
 
@@ -65,10 +65,11 @@ func (a *api) addIdentifier(ctx context.Context, in *struct {
 		return nil, err
 	}
 	err = a.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		if _, err := a.Directory.AddIdentifier(tx, keys, key, t.ID, c, customer.NewIdentifier{Normalised: read, Verified: in.Body.Verified}, actor(ctx)); err != nil {
+		if err := tell(tx); err != nil {
 			return err
 		}
-		return tell(tx)
+		_, err := a.Directory.AddIdentifier(tx, keys, key, t.ID, c, customer.NewIdentifier{Normalised: read, Verified: in.Body.Verified}, actor(ctx))
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -105,11 +106,12 @@ func (a *api) verifyIdentifier(ctx context.Context, in *identifierPath) (*versio
 		return nil, err
 	}
 	err = a.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		err := a.Directory.VerifyIdentifier(tx, keys, t.ID, c, identifier.Normalised{Kind: it.Kind, Key: it.Key, Display: it.Display}, actor(ctx))
-		if err != nil || again {
-			return err
+		if !again {
+			if err := tell(tx); err != nil {
+				return err
+			}
 		}
-		return tell(tx)
+		return a.Directory.VerifyIdentifier(tx, keys, t.ID, c, identifier.Normalised{Kind: it.Kind, Key: it.Key, Display: it.Display}, actor(ctx))
 	})
 	if err != nil {
 		return nil, err
@@ -128,10 +130,10 @@ func (a *api) removeIdentifier(ctx context.Context, in *identifierPath) (*versio
 		return nil, err
 	}
 	err = a.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		if err := a.Directory.RemoveIdentifier(tx, tenantOf(ctx).ID, found.ID, it.ID, actor(ctx)); err != nil {
+		if err := tell(tx); err != nil {
 			return err
 		}
-		return tell(tx)
+		return a.Directory.RemoveIdentifier(tx, tenantOf(ctx).ID, found.ID, it.ID, actor(ctx))
 	})
 	if err != nil {
 		return nil, err

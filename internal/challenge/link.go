@@ -22,7 +22,8 @@ type Link struct {
 	Tenant   id.Tenant
 	Customer id.Customer
 	Purpose  string
-	Address  string // that the message went to
+	Address  string    // that the message went to
+	Proved   time.Time // when the customer had proved it, zero where that is not known
 	Expires  time.Time
 
 	secretHash []byte
@@ -57,8 +58,8 @@ func (c *Challenges) NewLink(keys *keyring.Tenant, l Link) (Link, string, error)
 
 // IssueLink stores a link as part of the transaction that sends it.
 func (c *Challenges) IssueLink(tx *sqldb.Tx, l Link) {
-	tx.Queue(`INSERT INTO challenge_link (tenant, customer, link, purpose, secret_hash, expires_at, spent_at, address) VALUES ($1, $2, $3, $4, $5, $6, 0, $7)`,
-		l.Tenant, l.Customer, l.ID, l.Purpose, l.secretHash, l.Expires, l.handle)
+	tx.Queue(`INSERT INTO challenge_link (tenant, customer, link, purpose, secret_hash, expires_at, spent_at, address, proved_at) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8)`,
+		l.Tenant, l.Customer, l.ID, l.Purpose, l.secretHash, l.Expires, l.handle, l.Proved)
 }
 
 // VoidLinks uses up every link that a customer was sent at an address, as part of
@@ -87,8 +88,8 @@ func (c *Challenges) ReadLink(ctx context.Context, keys *keyring.Tenant, tenant 
 	l.secretHash = sum[:]
 	var stored []byte
 	var spent time.Time
-	err = c.DB.QueryRow(ctx, `SELECT secret_hash, expires_at, spent_at FROM challenge_link WHERE tenant = $1 AND customer = $2 AND link = $3 AND purpose = $4`,
-		tenant, l.Customer, l.ID, purpose).Scan(&stored, &l.Expires, &spent)
+	err = c.DB.QueryRow(ctx, `SELECT secret_hash, expires_at, spent_at, COALESCE(proved_at, 0) FROM challenge_link WHERE tenant = $1 AND customer = $2 AND link = $3 AND purpose = $4`,
+		tenant, l.Customer, l.ID, purpose).Scan(&stored, &l.Expires, &spent, &l.Proved)
 	if errors.Is(err, sqldb.ErrNoRows) {
 		return Link{}, false, nil
 	}

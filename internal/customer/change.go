@@ -9,6 +9,7 @@ import (
 
 	"github.com/cardea-id/cardea/internal/event"
 	"github.com/cardea-id/cardea/internal/id"
+	"github.com/cardea-id/cardea/internal/identifier"
 	"github.com/cardea-id/cardea/internal/keyring"
 	"github.com/cardea-id/cardea/internal/sqldb"
 	"github.com/cardea-id/cardea/internal/tenant"
@@ -150,11 +151,14 @@ func (d *Directory) notice(ctx context.Context, tenant id.Tenant, customer id.Cu
 }
 
 // PrepareIdentifierNotice gets ready what a customer is told when an operator
-// changes the addresses that let him in: what it returns goes with the change. An
-// address that he has not proved lets nobody in, and nothing is told of it.
+// changes the addresses that let him in: what it returns goes before the change, in
+// its transaction, and refuses with ErrChanged when what lets him in was changed
+// since he was read: an address that was taken out since is sent no link that
+// brings it back. An address that he has not proved lets nobody in, nor does one
+// that no messages go to, such as a user name, and nothing is told of it.
 func (d *Directory) PrepareIdentifierNotice(ctx context.Context, about About, who *Customer, it Identifier) (func(*sqldb.Tx) error, error) {
 	nothing := func(*sqldb.Tx) error { return nil }
-	if d.Notice == nil || !it.Verified {
+	if d.Notice == nil || !it.Verified || (it.Kind != identifier.Email && it.Kind != identifier.Phone) {
 		return nothing, nil
 	}
 	key, err := d.Key(ctx, who.Tenant, who.ID)
@@ -162,10 +166,18 @@ func (d *Directory) PrepareIdentifierNotice(ctx context.Context, about About, wh
 		return nil, fmt.Errorf("read who is to be told: %w", err)
 	}
 	tell, err := d.Notice(ctx, Notice{About: about, Customer: who, Key: key, Identifier: it})
-	if tell == nil {
-		tell = nothing
+	if tell == nil || err != nil {
+		return nothing, err
 	}
-	return tell, err
+	return func(tx *sqldb.Tx) error {
+		if err := d.holdUnerased(tx, who.Tenant, who.ID); err != nil {
+			return err
+		}
+		if held(tx, who.Tenant, who.ID).Epoch != who.Epoch {
+			return ErrChanged
+		}
+		return tell(tx)
+	}, nil
 }
 
 // SetStatus moves a customer to another status, which voids what lets him in.

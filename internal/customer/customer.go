@@ -166,7 +166,8 @@ type NewCustomer struct {
 // NewIdentifier is an address of an account to be made.
 type NewIdentifier struct {
 	identifier.Normalised
-	Verified bool
+	Verified   bool
+	VerifiedAt time.Time // when it was proved, zero for now
 }
 
 // Create makes an account as part of tx. When a verified identifier belongs to
@@ -235,7 +236,9 @@ func (d *Directory) insertIdentifier(tx *sqldb.Tx, keys *keyring.Tenant, key *ke
 	}
 	verifiedAt := time.Time{}
 	if n.Verified {
-		verifiedAt = tx.Now()
+		if verifiedAt = n.VerifiedAt; verifiedAt.IsZero() {
+			verifiedAt = tx.Now()
+		}
 		if err := hold(tx, keys, tenant, customer, made, n.Normalised); err != nil {
 			return "", err
 		}

@@ -90,7 +90,8 @@ type State struct {
 	EndOthers bool          `json:"end_others,omitempty"` // whether to sign out everywhere else
 	// Disowned are addresses that who recovers the account says are not his.
 	Disowned []id.Identifier `json:"disowned,omitempty"`
-	// Asked are the claims that were last shown to be allowed.
+	// Asked are the operator's own claims that were last shown to be allowed, beside
+	// those of the scopes.
 	Asked []string `json:"asked,omitempty"`
 
 	// Organization is the one that the application gets the customer's

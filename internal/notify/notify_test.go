@@ -591,3 +591,27 @@ func TestCodesLeaveBeforeNotices(t *testing.T) {
 		}
 	})
 }
+
+// However many codes there are, what tells customers of changes to their accounts
+// leaves too: whoever has codes sent without end keeps back no notice.
+func TestCodesKeepBackNoNotice(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		notice := w.code("n@example.com")
+		notice.Template, notice.Data = Dormancy, Data{Until: w.now.Now().Add(time.Hour)}
+		w.enqueue(notice)
+		for n := range 30 {
+			w.enqueue(w.code(fmt.Sprintf("c%d@example.com", n)))
+		}
+		w.now.Advance(time.Minute)
+		for range 10 { // as senders become free
+			got, err := w.outbox.take(t.Context(), 1)
+			w.must(err)
+			for _, m := range got {
+				if m.template == Dormancy {
+					return
+				}
+			}
+		}
+		t.Error("ten codes left, and no notice")
+	})
+}

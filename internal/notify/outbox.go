@@ -82,6 +82,7 @@ type Options struct {
 type Outbox struct {
 	o     Options
 	wake  chan struct{}
+	looks atomic.Uint64
 	stats struct{ sent, retried, expired, dead, discarded atomic.Uint64 }
 }
 

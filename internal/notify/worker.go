@@ -128,18 +128,27 @@ func (o *Outbox) due(ctx context.Context, query string, limit int) ([]taken, err
 	return due, rows.Err()
 }
 
+// noticesFirst is which look gives notices precedence: each fourth.
+const noticesFirst = 4
+
 // take leases up to limit messages that are due: codes, which somebody waits for,
-// before notices, of which a rule may write to very many customers at once. Two
-// nodes that see the same message both try; the update, which looks at due_at
-// again, lets one have it.
+// before notices, of which a rule may write to very many customers at once. Each
+// fourth look it is the other way round: otherwise whoever has codes sent without
+// end would keep back what tells a customer that something was done with his
+// account. Two nodes that see the same message both try; the update, which looks at
+// due_at again, lets one have it.
 func (o *Outbox) take(ctx context.Context, limit int) ([]taken, error) {
 	if limit <= 0 {
 		return nil, nil
 	}
-	due, err := o.due(ctx, sqlUrgent, limit)
+	before, after := sqlUrgent, sqlDue
+	if o.looks.Add(1)%noticesFirst == 0 {
+		before, after = after, before
+	}
+	due, err := o.due(ctx, before, limit)
 	if err == nil && len(due) < limit {
 		var rest []taken
-		rest, err = o.due(ctx, sqlDue, limit-len(due))
+		rest, err = o.due(ctx, after, limit-len(due))
 		due = append(due, rest...)
 	}
 	if err != nil || len(due) == 0 {

@@ -274,10 +274,11 @@ func (s *Operators) Spare(tx *sqldb.Tx, t id.Tenant, customer id.Customer) error
 }
 
 // someoneFull refuses a change that would leave nobody but one who holds
-// everything and can sign in: only such can change operators' own accounts. Two
-// that each remove the other at once may leave nobody; break-glass makes one again.
+// everything and can sign in: only such can change operators' own accounts. Changes
+// that ask so at once take turns: the rows are written, so that who comes second
+// sees what the first has done.
 func (s *Operators) someoneFull(tx *sqldb.Tx, but string) error {
-	rows, err := tx.Query(`SELECT `+columns+` FROM operator WHERE tenant = $1 AND tenants = '*'`, id.SystemTenant)
+	rows, err := tx.Query(`UPDATE operator SET revision = revision WHERE tenant = $1 AND tenants = '*' RETURNING `+columns, id.SystemTenant)
 	if err != nil {
 		return fmt.Errorf("read the operators: %w", err)
 	}
@@ -440,6 +441,12 @@ func (s *Operators) Spend(tx *sqldb.Tx, secret string, l Link, customer id.Custo
 		return ErrLink
 	}
 	if l.First {
+		// Whoever uses another of them at the same time waits at this row, and finds
+		// then that there is an operator. It has expired, and goes with old links.
+		if _, err := tx.Exec(`INSERT INTO operator_link (tenant, kind, hash, customer, expires_at) VALUES ($1, $2, $3, '', $4)
+			ON CONFLICT (tenant, kind) DO UPDATE SET hash = excluded.hash, expires_at = excluded.expires_at`, id.SystemTenant, first, sum[:], tx.Now()); err != nil {
+			return fmt.Errorf("take turns: %w", err)
+		}
 		if there, err := anyOperator(tx); err != nil || there {
 			return errors.Join(err, ErrLink)
 		}

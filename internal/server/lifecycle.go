@@ -168,7 +168,7 @@ func (s *Server) identifierNotice(ctx context.Context, n customer.Notice) (func(
 				m.By = notify.ByText
 			}
 			if i < len(others) {
-				link, sealed, err := s.Challenges.NewLink(keys, challenge.Link{Tenant: t.ID, Customer: n.Customer.ID, Purpose: step.DisownPurpose, Address: it.Key, Expires: now.Add(step.DisownLife)})
+				link, sealed, err := s.Challenges.NewLink(keys, challenge.Link{Tenant: t.ID, Customer: n.Customer.ID, Purpose: step.DisownPurpose, Address: it.Key, Proved: it.VerifiedAt, Expires: now.Add(step.DisownLife)})
 				if err != nil {
 					return nil, err
 				}

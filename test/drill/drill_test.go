@@ -172,6 +172,11 @@ func (in *installation) makeNodes(t *testing.T, server, name string) {
 			t.Fatal(err)
 		}
 		in.root, in.nodes[i] = node.RootKey, node
+		t.Cleanup(func() {
+			if node.Running() {
+				_ = node.Kill() // after a failure: nothing is left running
+			}
+		})
 	}
 }
 
@@ -304,6 +309,9 @@ func (in *installation) begun(t *testing.T) (end func()) {
 		}
 		if refused := in.proxy.refused.Load(); refused > 0 {
 			t.Errorf("the proxy could not pass %d requests on", refused)
+		}
+		for _, line := range in.proxy.told.all() {
+			t.Logf("the proxy: %s", line)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +26,7 @@ type proxy struct {
 	backends [2]backend
 	turn     atomic.Uint64
 	refused  atomic.Int64 // requests that no node answered
+	told     told         // what went wrong, in the words of net/http
 	stop     context.CancelFunc
 	asking   sync.WaitGroup
 }
@@ -50,7 +54,7 @@ func newProxy() (*proxy, error) {
 			p.refused.Add(1)
 			http.Error(w, fmt.Sprintf("the proxy: %v", err), http.StatusBadGateway)
 		},
-		ErrorLog: log.New(io.Discard, "", 0), // failures are counted
+		ErrorLog: log.New(&p.told, "", log.Lmicroseconds),
 	}
 	p.server = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		to := p.choose()
@@ -59,6 +63,16 @@ func newProxy() (*proxy, error) {
 			http.Error(w, "the proxy: no node is ready", http.StatusBadGateway)
 			return
 		}
+		// The body is read before it is sent on, as nginx does. Where net/http's own
+		// proxy passes on a body of over 4 KB as it comes, an answer that is quick on a
+		// slow machine has it close the connection to the node in the middle of it: it
+		// still looks for more of a body that its server has closed by then.
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, fmt.Sprintf("the proxy: %v", err), http.StatusBadRequest)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		forward.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), target{}, to)))
 	})}
 	var ctx context.Context
@@ -71,6 +85,25 @@ func newProxy() (*proxy, error) {
 }
 
 type target struct{}
+
+// told keeps what is written to it.
+type told struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *told) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, strings.TrimSpace(string(line)))
+	return len(line), nil
+}
+
+func (l *told) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.lines)
+}
 
 func (p *proxy) close() {
 	p.stop()

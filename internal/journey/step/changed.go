@@ -136,7 +136,7 @@ func (f Finish) passwordChanged(ctx context.Context, run *journey.Run) (*journey
 	if err != nil {
 		return nil, journey.Result{}, err
 	}
-	links, err := f.linked(run, notices)
+	links, err := f.linked(run, who, notices)
 	if err != nil {
 		return nil, journey.Result{}, err
 	}
@@ -175,7 +175,7 @@ func (f Finish) addressAdded(ctx context.Context, run *journey.Run) (*journey.Fi
 	if err != nil {
 		return nil, journey.Result{}, err
 	}
-	links, err := f.linked(run, notices)
+	links, err := f.linked(run, who, notices)
 	if err != nil {
 		return nil, journey.Result{}, err
 	}
@@ -233,7 +233,7 @@ func (f Finish) addressRemoved(ctx context.Context, run *journey.Run) (*journey.
 	if err != nil {
 		return nil, journey.Result{}, err
 	}
-	links, err := f.linked(run, notices)
+	links, err := f.linked(run, who, notices)
 	if err != nil {
 		return nil, journey.Result{}, err
 	}

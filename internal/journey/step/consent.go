@@ -83,7 +83,7 @@ func (c Consent) Prompt(ctx context.Context, run *journey.Run) (journey.Prompt, 
 	allowed := set.Consents(run.State.Scopes)
 	// What is allowed is what is shown, whatever the operator maps until the
 	// answer comes.
-	run.State.Asked = slices.Concat(claimsOf(run.State.Scopes), allowed)
+	run.State.Asked = allowed
 	if run.Application != nil {
 		p.Claims = append(p.Claims, Sharing{
 			Application: run.Application, Customer: found, Scopes: run.State.Scopes, Allowed: allowed,

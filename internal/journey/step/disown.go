@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/cardea-id/cardea/internal/challenge"
 	"github.com/cardea-id/cardea/internal/credential"
@@ -141,11 +142,17 @@ func (f Finish) disowned(ctx context.Context, run *journey.Run) (*journey.Finish
 
 // linked puts the link "This wasn't me" into notices. What it returns is stored
 // with them.
-func (c Capabilities) linked(run *journey.Run, notices []notify.Message) ([]challenge.Link, error) {
+func (c Capabilities) linked(run *journey.Run, who *customer.Customer, notices []notify.Message) ([]challenge.Link, error) {
 	links := make([]challenge.Link, 0, len(notices))
 	for i := range notices {
+		var proved time.Time
+		for _, it := range who.Identifiers {
+			if it.Key == notices[i].To {
+				proved = it.VerifiedAt
+			}
+		}
 		link, sealed, err := c.Challenges.NewLink(run.Keys, challenge.Link{
-			Tenant: run.Tenant.ID, Customer: notices[i].Customer, Purpose: DisownPurpose, Address: notices[i].To, Expires: run.Now.Add(DisownLife),
+			Tenant: run.Tenant.ID, Customer: who.ID, Purpose: DisownPurpose, Address: notices[i].To, Proved: proved, Expires: run.Now.Add(DisownLife),
 		})
 		if err != nil {
 			return nil, err
@@ -181,11 +188,11 @@ func (f Finish) free(ctx context.Context, run *journey.Run, who *customer.Custom
 }
 
 // restore undoes what somebody else may have done to the customer's addresses
-// and numbers since the
-// notice was written: those that were proved since are taken out, and
-// the one that the notice came to is his again. Whoever brings the link reads
-// messages there. Without it, an intruder who has put his own address in the place
-// of the customer's would recover the account by it.
+// and numbers since the notice was written: those that were proved since are taken
+// out, and the one that the notice came to is his again, as old as it was: were it
+// younger than an intruder's, he could take it out in a recovery (ReviewAddresses).
+// Whoever brings the link reads messages there. Without it, an intruder who has put
+// his own address in the place of the customer's would recover the account by it.
 func (f Finish) restore(tx *sqldb.Tx, run *journey.Run, who *customer.Customer, key *keyring.Customer, link challenge.Link, free *identifier.Normalised) error {
 	since := id.Time(link.ID)
 	if free != nil {
@@ -195,7 +202,7 @@ func (f Finish) restore(tx *sqldb.Tx, run *journey.Run, who *customer.Customer, 
 				return "", f.Directory.VerifyIdentifier(tx, keys, tenant, of, n.Normalised, actor)
 			}
 		}
-		if _, err := give(tx, run.Keys, key, run.Tenant.ID, who.ID, customer.NewIdentifier{Normalised: *free, Verified: true}, string(who.ID)); err != nil {
+		if _, err := give(tx, run.Keys, key, run.Tenant.ID, who.ID, customer.NewIdentifier{Normalised: *free, Verified: true, VerifiedAt: link.Proved}, string(who.ID)); err != nil {
 			return err
 		}
 	}

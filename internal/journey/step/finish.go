@@ -94,7 +94,7 @@ func (f Finish) consented(ctx context.Context, run *journey.Run) (*journey.Finis
 		}
 		_, err = f.Grants.Allow(tx, grant.Allowance{
 			Tenant: run.Tenant.ID, Customer: run.State.Customer, Application: run.State.Application,
-			FirstParty: run.Application.FirstParty, Scopes: run.State.Scopes, Claims: run.State.Asked,
+			FirstParty: run.Application.FirstParty, Scopes: run.State.Scopes, Claims: slices.Concat(claimsOf(run.State.Scopes), run.State.Asked),
 		})
 		return err
 	})
@@ -149,7 +149,7 @@ func (f Finish) authenticated(ctx context.Context, run *journey.Run) (*journey.F
 		if notices, err = f.notices(run, before, key, notify.NewSignIn); err != nil {
 			return nil, journey.Result{}, err
 		}
-		if links, err = f.linked(run, notices); err != nil {
+		if links, err = f.linked(run, before, notices); err != nil {
 			return nil, journey.Result{}, err
 		}
 	}

@@ -139,12 +139,13 @@ func (f Finish) recoveryNotices(run *journey.Run, who *customer.Customer, key *k
 	if err != nil {
 		return nil, nil, err
 	}
-	links, err := f.linked(run, notices)
+	links, err := f.linked(run, &stays, notices)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, it := range disowned {
-		told, err := f.noticesTo(run, who, key, notify.AddressRemoved, append(stays.Told(run.Tenant.Settings), it))
+		only := customer.Customer{Identifiers: []customer.Identifier{it}}
+		told, err := f.noticesTo(run, who, key, notify.AddressRemoved, append(stays.Told(run.Tenant.Settings), only.Proved(run.Tenant.Settings)...))
 		if err != nil {
 			return nil, nil, err
 		}

@@ -72,7 +72,7 @@ func (f *frame) Icon() string {
 
 // plainPages decide for the customer who gets what, or stop something: a
 // brand's own CSS does not reach them.
-var plainPages = []string{"access", "closeaccount", "consent", "deny", "disown", "fault", "joinorganization", "limited", "newaddress", "removeaddress", "revoke"}
+var plainPages = []string{"access", "closeaccount", "consent", "deny", "disown", "fault", "joinorganization", "limited", "newaddress", "removeaddress", "reviewaddresses", "revoke"}
 
 // OwnSheet is the address of the brand's own CSS, where the page has it.
 func (f *frame) OwnSheet() string {

@@ -56,7 +56,7 @@ func TestDressIsWorn(t *testing.T) {
 	if html := render(t, v, page); strings.Contains(html, "Guten Tag") || strings.Contains(html, "a.example") {
 		t.Errorf("in English:\n%s", html)
 	}
-	for _, name := range []string{"consent", "disown", "fault-redirect", "limited"} {
+	for _, name := range []string{"consent", "disown", "fault-redirect", "limited", "reviewaddresses"} {
 		page := samples(plain)[name]
 		page.Look = look
 		if html := render(t, v, page); strings.Contains(html, look.OwnSheet) || !strings.Contains(html, look.Stylesheet) {
