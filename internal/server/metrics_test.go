@@ -32,7 +32,10 @@ func TestMetricsOfWhatWaits(t *testing.T) {
 			i.MetricsHandler().ServeHTTP(recorder, httptest.NewRequest("GET", "/metrics", nil))
 			return recorder.Body.String()
 		}
-		eventually(t, "events ordered", func() bool { return strings.Contains(scrape(), "\ncardea_events_pending 0\n") })
+		eventually(t, "events ordered and messages sent", func() bool {
+			text := scrape()
+			return strings.Contains(text, "\ncardea_events_pending 0\n") && strings.Contains(text, "\ncardea_outbox_waiting 1\n")
+		})
 		text := scrape()
 		for _, want := range []string{"cardea_build_info{version=\"1.2.3\"} 1", "cardea_outbox_waiting 1", "cardea_outbox_oldest_seconds 9", "cardea_scrape_failed 0",
 			"cardea_events_pending_oldest_seconds 0", `cardea_database_in_use{store="key_store"}`, `cardea_database_limit{store="database"}`,
