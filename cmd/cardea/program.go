@@ -116,7 +116,9 @@ type commands struct {
 		BreakGlass breakGlassCommand     `cmd:"" help:"In an emergency: print a one-time link that makes an operator who holds everything."`
 	} `cmd:"" help:"Operators: who runs the installation through the admin API."`
 	Event struct {
-		List listEventsCommand `cmd:"" help:"List what happened in a tenant, the newest first."`
+		List   listEventsCommand   `cmd:"" help:"List what happened in a tenant, the newest first."`
+		Anchor anchorRecordCommand `cmd:"" help:"Write down where the record's chains stand, to be kept apart from the database."`
+		Verify verifyRecordCommand `cmd:"" help:"Check that no event was changed, removed or put in since it was made."`
 	} `cmd:"" help:"Events: what happened."`
 	Message struct {
 		List    listMessagesCommand     `cmd:"" help:"List the messages of the last seven days that could not be delivered, or those that have not left yet, the newest first."`

@@ -120,6 +120,7 @@ func (a *api) operations() {
 	a.errorOperations()
 	a.messageOperations()
 	a.keyOperations()
+	a.recordOperations()
 	a.operatorOperations()
 	a.backupOperations()
 }

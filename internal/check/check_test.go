@@ -222,10 +222,10 @@ func TestEachWeaknessIsFound(t *testing.T) {
 			w.Options.Config.SystemURL = "https://elsewhere.example"
 		}, false},
 		{"events-behind", "the oldest for 1h", func(w world) {
-			sql(w, `INSERT INTO event_pending VALUES (99, 'ten_x', '', 1, 1, '`+old+`')`) // of a lane that nobody leads
+			sql(w, `INSERT INTO event_pending (lane, tenant, customer, version, seq, event) VALUES (99, 'ten_x', '', 1, 1, '`+old+`')`) // of a lane that nobody leads
 		}, false},
 		{"leases-dead", "leases", func(w world) {
-			sql(w, `INSERT INTO event_lease VALUES ('audit', 0, 'gone', 1, 1, 0)`)
+			sql(w, `INSERT INTO event_lease (role, slot, holder, epoch, expires, position) VALUES ('audit', 0, 'gone', 1, 1, 0)`)
 		}, false},
 		{"consumer-behind", "audit", func(w world) {
 			sql(w, `INSERT INTO event_cursor VALUES ('audit', 0, 0)`, `UPDATE event_lease SET position = 20000 WHERE role = 'order' AND slot = 0`)

@@ -227,11 +227,13 @@ func (l *Log) append(tx *sqldb.Tx, e Event) error {
 	if err != nil {
 		return err
 	}
+	r := Record{ID: key, Type: e.Type, At: tx.Now(), Tenant: e.Tenant, Customer: e.Customer, Version: s.version, Sequence: s.seq, Actor: e.Actor,
+		Request: e.Request, Other: e.Other.Customer, Data: data}
 	tx.Queue(`INSERT INTO event (tenant, customer, id, version, seq, type, at, actor, request, data, holder, personal, other, other_personal)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
-		e.Tenant, e.Customer, key, s.version, s.seq, e.Type, tx.Now(), e.Actor, e.Request, string(data), holder, personal, e.Other.Customer, other)
-	tx.Queue(`INSERT INTO event_pending (lane, tenant, customer, version, seq, event) VALUES ($1, $2, $3, $4, $5, $6)`,
-		laneOf(e.Tenant, e.Customer), e.Tenant, e.Customer, s.version, s.seq, key)
+		e.Tenant, e.Customer, key, s.version, s.seq, e.Type, r.At, e.Actor, e.Request, string(data), holder, personal, e.Other.Customer, other)
+	tx.Queue(`INSERT INTO event_pending (lane, tenant, customer, version, seq, event, digest) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		laneOf(e.Tenant, e.Customer), e.Tenant, e.Customer, s.version, s.seq, key, r.digest(holder))
 	return nil
 }
 

@@ -88,6 +88,7 @@ type pending struct {
 	version  int64
 	seq      int64
 	event    id.Event
+	digest   []byte // nil from a node of an earlier release
 }
 
 var beginning = pending{lane: -1}
@@ -121,7 +122,7 @@ func (o *orderer) read(ctx context.Context) ([]pending, error) {
 		return nil, nil
 	}
 	for {
-		rows, err := o.log.db.Query(ctx, `SELECT lane, tenant, customer, version, seq, event FROM event_pending
+		rows, err := o.log.db.Query(ctx, `SELECT lane, tenant, customer, version, seq, event, digest FROM event_pending
 			WHERE (lane, tenant, customer, version, seq, event) > ($1, $2, $3, $4, $5, $6)
 				AND lane IN (SELECT slot FROM event_lease WHERE role = 'order' AND holder = $7)
 			ORDER BY lane, tenant, customer, version, seq, event LIMIT $8`,
@@ -132,7 +133,7 @@ func (o *orderer) read(ctx context.Context) ([]pending, error) {
 		var batch []pending
 		for rows.Next() {
 			var p pending
-			if err := rows.Scan(&p.lane, &p.tenant, &p.customer, &p.version, &p.seq, &p.event); err != nil {
+			if err := rows.Scan(&p.lane, &p.tenant, &p.customer, &p.version, &p.seq, &p.event, &p.digest); err != nil {
 				return nil, err
 			}
 			if _, held := o.leases.held[p.lane]; held {
@@ -142,7 +143,7 @@ func (o *orderer) read(ctx context.Context) ([]pending, error) {
 		if err := rows.Err(); err != nil {
 			return nil, err
 		}
-		if len(batch) > 0 || o.last == beginning {
+		if len(batch) > 0 || o.last.lane == beginning.lane {
 			return batch, nil
 		}
 		o.last = beginning
@@ -165,7 +166,7 @@ var advance = func() string {
 	b.WriteString(`)
 		UPDATE event_lease SET position = position + step.events FROM step
 		WHERE role = 'order' AND slot = step.lane_number AND epoch = step.lane_epoch AND holder = $1 AND step.events > 0
-		RETURNING slot, position`)
+		RETURNING slot, position, chain`)
 	return b.String()
 }()
 
@@ -194,14 +195,16 @@ func (o *orderer) assign(ctx context.Context, batch []pending) error {
 			return err
 		}
 		var next [Lanes]int64 // the last position given so far
+		var chains [Lanes][]byte
 		found := 0
 		for rows.Next() {
 			var lane int
 			var position int64
-			if err := rows.Scan(&lane, &position); err != nil {
+			var chain []byte
+			if err := rows.Scan(&lane, &position, &chain); err != nil {
 				return err
 			}
-			next[lane] = position - counts[lane]
+			next[lane], chains[lane] = position-counts[lane], chain
 			found++
 		}
 		if err := rows.Err(); err != nil {
@@ -212,10 +215,20 @@ func (o *orderer) assign(ctx context.Context, batch []pending) error {
 		}
 		for _, p := range batch {
 			next[p.lane]++
-			tx.Queue(`INSERT INTO event_position (lane, position, tenant, customer, event) VALUES ($1, $2, $3, $4, $5)`,
-				p.lane, next[p.lane], p.tenant, p.customer, p.event)
+			var chain []byte
+			if p.digest != nil {
+				chain = link(chains[p.lane], next[p.lane], p.digest)
+				chains[p.lane] = chain
+			}
+			tx.Queue(`INSERT INTO event_position (lane, position, tenant, customer, event, digest, chain) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+				p.lane, next[p.lane], p.tenant, p.customer, p.event, p.digest, chain)
 			tx.Queue(`DELETE FROM event_pending WHERE lane = $1 AND tenant = $2 AND customer = $3 AND version = $4 AND seq = $5 AND event = $6`,
 				p.lane, p.tenant, p.customer, p.version, p.seq, p.event)
+		}
+		for lane, n := range counts {
+			if n > 0 {
+				tx.Queue(`UPDATE event_lease SET chain = $1 WHERE role = 'order' AND slot = $2`, chains[lane], lane)
+			}
 		}
 		return nil
 	})

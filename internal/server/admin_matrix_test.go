@@ -131,7 +131,7 @@ func somewhere(slug string) map[string]string {
 	return map[string]string{
 		"tenant": slug, "customer": "cus_00000000000000000000000001", "application": "app_00000000000000000000000001", "organization": "org_00000000000000000000000001",
 		"session": "ses_00000000000000000000000001", "identifier": "idn_00000000000000000000000001", "invitation": "inv_00000000000000000000000001",
-		"subject": "cus_00000000000000000000000001", "error": "err_00000000000000000000000001", "role": "logo", "channel": "mail", "kind": "code", "lang": "de",
+		"subject": "cus_00000000000000000000000001", "error": "err_00000000000000000000000001", "role": "logo", "channel": "mail", "kind": "code", "lang": "de", "lane": "0",
 	}
 }
 
