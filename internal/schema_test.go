@@ -386,6 +386,7 @@ var acrossTenants = map[string]string{
 	"idempotency.Sweep":            "a sweep",
 	"journey.Sweep":                "a sweep",
 	"session.Sweep":                "a sweep",
+	"event.Check":                  "the order of a lane, whosever the events are",
 	"notify.sqlEnded":              "a sweep",
 	"keyring.sqlSweepPage":         "a sweep",
 	"notify.sqlDue":                "a queue: which messages are due, whosever they are",
