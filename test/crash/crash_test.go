@@ -303,6 +303,9 @@ func (h *harness) finish() {
 	h.each(h.accounts, func(a *account) { h.verify(ctx, a) })
 	h.each(h.accounts, func(a *account) { h.reuse(ctx, a) })
 	h.awaitOrder(ctx)
+	if out, err := h.program.Command(ctx, "event", "verify"); err != nil {
+		h.t.Errorf("the record: %v\n%s", err, out)
+	}
 	if err := h.program.Kill(); err != nil {
 		h.t.Fatal(err)
 	}
