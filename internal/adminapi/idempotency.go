@@ -109,8 +109,9 @@ func customerIn(path string) id.Customer {
 	return customer
 }
 
-// changedNothing tells whether an error says that a request had no effect.
-func changedNothing(err error, now time.Time) bool {
+// changedNothing tells whether an error says that a request had no effect. That the
+// database had too much to do may have been found after something was committed.
+func changedNothing(err error, committed bool, now time.Time) bool {
 	told, known := fault(err, now).(*problem.Error) //nolint:errorlint // fault returns it as it is
-	return known && (told.Status < 500 || told.Code == problem.CodeBusy)
+	return known && (told.Status < 500 || told.Code == problem.CodeBusy && !committed)
 }

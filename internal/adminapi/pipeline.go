@@ -139,6 +139,8 @@ func (a *api) pipeline(w http.ResponseWriter, r *http.Request, o operation, regi
 		return nil
 	}
 	kept := &kept{header: http.Header{}, status: http.StatusOK}
+	ctx, committed := a.DB.WatchCommits(r.Context())
+	r = r.WithContext(ctx)
 	handle(humago.NewContext(registered, r, kept))
 	if c.err == nil && kept.status >= 400 {
 		c.err = kept.problem()
@@ -147,7 +149,7 @@ func (a *api) pipeline(w http.ResponseWriter, r *http.Request, o operation, regi
 	case finish == nil:
 	case c.err == nil:
 		finish(kept)
-	case changedNothing(c.err, a.Clock.Now()):
+	case changedNothing(c.err, committed(), a.Clock.Now()):
 		finish(nil)
 	}
 	if c.err != nil {

@@ -228,7 +228,7 @@ func (d *Directory) ChangeStatus(tx *sqldb.Tx, change StatusChange) (Changed, er
 		return done, fmt.Errorf("%w: the time to keep the account is over", ErrNotAllowed)
 	}
 	if state.Status == Active && change.due.IsZero() && d.Spare != nil {
-		if err := d.Spare(tx, tenant, customer); err != nil {
+		if err := d.Spare(tx, tenant, customer, false); err != nil {
 			return done, err
 		}
 	}

@@ -126,7 +126,10 @@ type Options struct {
 	Shut func(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, actor string) (int, error)
 	// Spare refuses, as part of tx, that a customer who is active stops being so
 	// by somebody's doing, with an error that is ErrSpared; nil refuses nothing.
-	Spare func(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer) error
+	// Before an erasure, whose rows follow in a transaction of their own, it takes
+	// from the customer at once what others could not do without: of many who are
+	// erased at the same time, the last is spared.
+	Spare func(tx *sqldb.Tx, tenant id.Tenant, customer id.Customer, erasing bool) error
 	// Notice makes ready what a customer is told, and returns what puts it into
 	// the outbox; nil tells nobody.
 	Notice func(context.Context, Notice) (func(*sqldb.Tx) error, error)
@@ -167,7 +170,7 @@ type NewCustomer struct {
 type NewIdentifier struct {
 	identifier.Normalised
 	Verified   bool
-	VerifiedAt time.Time // when it was proved, zero for now
+	VerifiedAt time.Time // when it was proved; zero means by the transaction that makes it
 }
 
 // Create makes an account as part of tx. When a verified identifier belongs to

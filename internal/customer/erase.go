@@ -22,7 +22,7 @@ func (d *Directory) Erase(ctx context.Context, tenant id.Tenant, customer id.Cus
 		return ErrNotFound
 	}
 	if state.Status == Active && d.Spare != nil {
-		if err := d.DB.Write(ctx, func(tx *sqldb.Tx) error { return d.Spare(tx, tenant, customer) }); err != nil {
+		if err := d.DB.Write(ctx, func(tx *sqldb.Tx) error { return d.Spare(tx, tenant, customer, true) }); err != nil {
 			return err
 		}
 	}

@@ -2,10 +2,8 @@ package server_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +13,6 @@ import (
 	"github.com/cardea-id/cardea/internal/customer"
 	"github.com/cardea-id/cardea/internal/id"
 	"github.com/cardea-id/cardea/internal/identifier"
-	"github.com/cardea-id/cardea/internal/notify"
 	"github.com/cardea-id/cardea/internal/operator"
 	"github.com/cardea-id/cardea/internal/organization"
 	"github.com/cardea-id/cardea/internal/server/servertest"
@@ -137,81 +134,7 @@ func TestAPreviewChangesNoPage(t *testing.T) {
 }
 
 // Links for the first operator that two nodes have printed are both good, until
-// there is one.
-func TestEveryNodesFirstLinkIsGood(t *testing.T) {
-	t.Parallel()
-	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
-		i.System()
-		var links []string
-		for range 2 {
-			link, err := i.FirstOperator(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			links = append(links, link)
-		}
-		for n, link := range append(slices.Clone(links), links[0]) {
-			b := i.SystemBrowser()
-			p := b.Get(link)
-			if p.Has("identifier") != (n < 2) {
-				t.Fatalf("link %d: %s", n, servertest.Text(p.Body))
-			}
-			if n != 1 { // the first is looked at alone, the second used
-				continue
-			}
-			p = b.Answer(p, url.Values{"identifier": {"olga@example.com"}})
-			b.Answer(p, url.Values{"new_password": {"a very long passphrase of hers"}})
-		}
-	})
-}
-
 // Whoever alone holds everything can be neither locked nor closed nor erased, and
-// those who cannot sign in do not count; the holding grows with the program.
-func TestSomebodyHoldsEverythingAndCanSignIn(t *testing.T) {
-	t.Parallel()
-	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
-		system := i.System()
-		olga := i.Customer(system, "olga@example.com", anaPassword)
-		omar := i.Customer(system, "omar@example.com", anaPassword)
-		i.Operator(string(olga), operator.Everything())
-		i.Operator(string(omar), operator.Everything())
-		token := robotToken(i, i.Robot(system, operator.Everything()))
-		at := "/admin/v1/tenants/" + string(system.ID) + "/customers/"
-		says := func(want int, method, path, body string) {
-			t.Helper()
-			if status, _, text := i.Admin(token, method, path, body); status != want {
-				t.Errorf("%s %s: %d %s", method, path, status, text)
-			}
-		}
-		says(200, "POST", at+string(omar)+"/lock", `{}`)
-		for _, change := range []string{"/lock", "/suspend", "/close"} {
-			says(409, "POST", at+string(olga)+change, `{}`)
-		}
-		says(409, "POST", at+string(olga)+"/erase", `{}`)
-		says(409, "DELETE", "/admin/v1/operators/"+string(olga), "")
-		says(409, "PUT", "/admin/v1/operators/"+string(olga), `{"scopes":["events:read"],"all_tenants":true}`)
-		says(200, "POST", at+string(omar)+"/unlock", ``)
-		says(200, "POST", at+string(olga)+"/lock", `{}`)
-
-		var stored string
-		if err := i.DB.QueryRow(t.Context(), `SELECT scopes FROM operator WHERE subject = $1`, omar).Scan(&stored); err != nil {
-			t.Fatal(err)
-		}
-		if !strings.HasPrefix(stored, "* ") {
-			t.Errorf("stored is %q", stored)
-		}
-		if err := i.DB.Write(t.Context(), func(tx *sqldb.Tx) error { // as an earlier release with fewer scopes wrote it
-			_, err := tx.Exec(`UPDATE operator SET scopes = '* customers:read' WHERE subject = $1`, omar)
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
-		if o, err := i.Operators.Get(t.Context(), string(omar)); err != nil || !o.Full() {
-			t.Errorf("%+v, %v", o, err)
-		}
-	})
-}
-
 // An answer that is remembered under an idempotency key goes with the customer it
 // tells of; the key stays used.
 func TestRememberedAnswersGoWithTheCustomer(t *testing.T) {
@@ -250,127 +173,8 @@ func TestRememberedAnswersGoWithTheCustomer(t *testing.T) {
 	})
 }
 
-// SECURITY L: an operator for one tenant has no mail come from the domain of another.
-func TestASendersDomainIsForTheInstallationToSay(t *testing.T) {
-	t.Parallel()
-	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
-		system, shop := i.System(), i.Tenant("shop", nil)
-		bound := robotToken(i, i.Robot(system, operator.Holding{Scopes: []string{"brands:write", "tenants:write"}, Tenants: []id.Tenant{shop.ID}}))
-		all := robotToken(i, i.Robot(system, operator.Everything()))
-		for path, body := range map[string]string{"/brand": `{"mail":{"from_address":"%s"}}`, "/settings": `{"mail":{"from_address":"%s"}}`} {
-			for _, try := range []struct {
-				token, address string
-				want           int
-			}{
-				{bound, "hello@club.example", 403}, {all, "hello@shop.example", 200}, {bound, "shop@Shop.example", 200},
-				{bound, "hello@club.example", 403}, {bound, "hello@shop.example.club.example", 403}, {bound, "", 200}, {bound, "hello@shop.example", 403},
-			} {
-				if status, _, text := i.Admin(try.token, "PUT", "/admin/v1/tenants/shop"+path, fmt.Sprintf(body, try.address)); status != try.want {
-					t.Errorf("%s: %s: %d %s", path, try.address, status, text)
-				}
-			}
-		}
-	})
-}
-
 // SECURITY 24: what an operator does with the addresses that let a customer in is
 // told at those that he has proved, with a link that undoes it; the address itself
-// gets none, and those that were sent to one which is taken are void.
-func TestOperatorsChangesOfAddressesAreTold(t *testing.T) {
-	t.Parallel()
-	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
-		system := i.System()
-		h := newHouse(t, i, "shop", nil)
-		token := robotToken(i, i.Robot(system, operator.Everything()))
-		at := "/admin/v1/tenants/shop/customers/" + string(h.ana) + "/identifiers"
-		const evil = "evil@example.com"
-		change := func(method, path, body string) string {
-			t.Helper()
-			status, _, text := i.Admin(token, method, path, body)
-			var told struct {
-				Identifiers []struct{ ID, Value string }
-			}
-			if err := json.Unmarshal([]byte(text), &told); err != nil || status >= 300 {
-				t.Fatal(status, text)
-			}
-			for _, it := range told.Identifiers {
-				if it.Value == evil {
-					return it.ID
-				}
-			}
-			return ""
-		}
-		it := change("POST", at, `{"kind":"email","value":"`+evil+`"}`)
-		i.Count()
-		if i.Newest(anaMail) != "" || i.Newest(evil) != "" {
-			t.Error("an address that lets nobody in is told")
-		}
-		change("POST", at+"/"+it+"/verify", "")
-		change("POST", at+"/"+it+"/verify", "") // again: nothing more is told
-		link := func(l notify.Letter) string {
-			for _, link := range l.Links {
-				if strings.HasPrefix(link, h.tenant.URL("/not-me")+"?link=") {
-					return link
-				}
-			}
-			return ""
-		}
-		hers, its := h.noticeTo(anaMail, "address was added"), h.noticeTo(evil, "address was added")
-		if link(hers) == "" || link(its) != "" || !strings.Contains(hers.Text, evil) || !strings.Contains(hers.Text, "by our staff") {
-			t.Errorf("she is told %s\nit is told %s", hers.Text, its.Text)
-		}
-		i.Count()
-		if letters, err := i.Inbox.List(t.Context(), anaMail, "", 20); err != nil || len(letters) != 1 {
-			t.Errorf("%d letters, %v", len(letters), err)
-		}
-		// Whoever has the address signs in on a new device and is sent a link.
-		h.shop.SignIn(i, i.Browser(), evil, anaPassword, nil)
-		h.shop.SignIn(i, i.Browser(), evil, anaPassword, nil)
-		kept := link(h.noticeTo(evil, "sign-in"))
-		if kept == "" {
-			t.Fatal("no link came")
-		}
-		change("DELETE", at+"/"+it, "")
-		its = h.noticeTo(evil, "address was removed")
-		if link(its) != "" || link(h.noticeTo(anaMail, "address was removed")) == "" {
-			t.Errorf("it is told %s", its.Text)
-		}
-		if p := i.Browser().Get(kept); p.Status != http.StatusGone {
-			t.Errorf("a link that was sent to it: %d %s", p.Status, servertest.Text(p.Body))
-		}
-		// By hers she undoes all.
-		b := i.Browser()
-		if p := b.Answer(b.Get(link(hers)), url.Values{"decision": {"secure"}}); p.Status != http.StatusOK {
-			t.Errorf("%d %s", p.Status, servertest.Text(p.Body))
-		}
-	})
-}
-
-// The link for the first operator is good for nothing once there is one.
-func TestTheFirstLinkEndsWithTheFirstOperator(t *testing.T) {
-	t.Parallel()
-	servertest.Each(t, func(t *testing.T, i *servertest.Installation) {
-		system := i.System()
-		link, err := i.FirstOperator(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := i.SystemBrowser()
-		p := b.Answer(b.Get(link), url.Values{"identifier": {"mallory@example.com"}})
-		i.Operator(string(i.Customer(system, "olga@example.com", anaPassword)), operator.Everything())
-		if p := b.Answer(p, url.Values{"new_password": {"a very long passphrase of hers"}}); p.Status != http.StatusGone {
-			t.Errorf("answered %d", p.Status)
-		}
-		if p := b.Get(link); p.Status != http.StatusGone {
-			t.Errorf("the link opens: %d", p.Status)
-		}
-		all, err := i.Operators.List(t.Context(), "", 10)
-		if err != nil || len(all) != 1 {
-			t.Errorf("%d operators, %v", len(all), err)
-		}
-	})
-}
-
 // SECURITY items 86 to 101: messages that wait for an address go with its
 // customer, and so does what the record says of it.
 func TestNothingWaitsForWhoIsErased(t *testing.T) {

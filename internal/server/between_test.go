@@ -52,21 +52,28 @@ func TestNodesRaceForTheFirstOperator(t *testing.T) {
 	})
 }
 
-// Of those who hold everything one is left, however many are locked at once.
+// Of those who hold everything one is left, however many are locked and erased at
+// once.
 func TestNodesRaceToLockTheLastOperator(t *testing.T) {
 	t.Parallel()
 	onNodes(t, func(t *testing.T, nodes []*servertest.Installation) {
 		i := nodes[0]
 		system := i.System()
 		const n = 4
-		for round := range 5 {
+		for round := range 6 {
 			var who [n]id.Customer
 			for k := range n {
 				who[k] = i.Customer(system, fmt.Sprintf("full%d-%d@example.com", round, k), "")
 				i.Operator(string(who[k]), operator.Everything())
 			}
 			atOnce(n, func(k int) {
-				err := nodes[k%len(nodes)].Directory.SetStatus(t.Context(), system.ID, who[k], customer.Locked, "", "test")
+				directory := nodes[k%len(nodes)].Directory
+				var err error
+				if round%3 == 0 || round%3 == 1 && k > 1 {
+					err = directory.Erase(t.Context(), system.ID, who[k], "test")
+				} else {
+					err = directory.SetStatus(t.Context(), system.ID, who[k], customer.Locked, "", "test")
+				}
 				if err != nil && !errors.Is(err, customer.ErrSpared) {
 					t.Error(err)
 				}

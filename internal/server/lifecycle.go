@@ -26,12 +26,15 @@ func (s *Server) shut(tx *sqldb.Tx, t id.Tenant, c id.Customer, actor string) (i
 }
 
 // spare keeps the last operator who holds everything from being shut out.
-func (s *Server) spare(tx *sqldb.Tx, t id.Tenant, c id.Customer) error {
+func (s *Server) spare(tx *sqldb.Tx, t id.Tenant, c id.Customer, erasing bool) error {
 	err := s.Operators.Spare(tx, t, c)
 	if errors.Is(err, operator.ErrLast) {
 		return fmt.Errorf("%w: %w", customer.ErrSpared, err)
 	}
-	return err
+	if err != nil || !erasing {
+		return err
+	}
+	return s.Operators.EraseCustomer(tx, t, c)
 }
 
 // lastSeen tells the directory when a customer was last seen by sessions and

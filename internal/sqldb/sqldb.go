@@ -182,7 +182,23 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 	if err != nil && IsBusy(err) {
 		db.busy.Add(1)
 	}
+	if err == nil {
+		if noted, is := ctx.Value(commitsKey{db}).(*atomic.Bool); is {
+			noted.Store(true)
+		}
+	}
 	return err
+}
+
+// commitsKey is where the note of WatchCommits is.
+type commitsKey struct{ db *DB }
+
+// WatchCommits returns a context, and what tells whether a Write to db that was
+// given it has been committed: for who must know whether a request that failed in
+// the end has had an effect.
+func (db *DB) WatchCommits(ctx context.Context) (context.Context, func() bool) {
+	noted := new(atomic.Bool)
+	return context.WithValue(ctx, commitsKey{db}, noted), noted.Load
 }
 
 // Query reads rows outside of any transaction. The rows are held in memory:

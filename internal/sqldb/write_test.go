@@ -466,3 +466,30 @@ func TestTwoHandlesWriteAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// Only what was committed to the database that is watched is told of.
+func TestCommitsAreWatched(t *testing.T) {
+	dbtest.Each(t, counters, func(t *testing.T, db *sqldb.DB) {
+		other := dbtest.Open(t, sqldb.SQLite, counters)
+		ctx, committed := db.WatchCommits(t.Context())
+		insert := func(tx *sqldb.Tx) error {
+			_, err := tx.Exec(`INSERT INTO counter (name, value) VALUES ('a', 1)`)
+			return err
+		}
+		refused := errors.New("refused")
+		if err := db.Write(ctx, func(tx *sqldb.Tx) error { return errors.Join(insert(tx), refused) }); !errors.Is(err, refused) || committed() {
+			t.Errorf("undone: %v, %v", err, committed())
+		}
+		if err := other.Write(ctx, insert); err != nil || committed() {
+			t.Errorf("another database: %v, %v", err, committed())
+		}
+		if err := db.Write(t.Context(), func(*sqldb.Tx) error { return nil }); err != nil || committed() {
+			t.Errorf("another request: %v, %v", err, committed())
+		}
+		within, cancel := context.WithCancel(ctx)
+		if err := db.Write(within, insert); err != nil || !committed() {
+			t.Errorf("committed: %v, %v", err, committed())
+		}
+		cancel()
+	})
+}
