@@ -133,8 +133,6 @@ func TestAPreviewChangesNoPage(t *testing.T) {
 	})
 }
 
-// Links for the first operator that two nodes have printed are both good, until
-// Whoever alone holds everything can be neither locked nor closed nor erased, and
 // An answer that is remembered under an idempotency key goes with the customer it
 // tells of; the key stays used.
 func TestRememberedAnswersGoWithTheCustomer(t *testing.T) {
@@ -173,8 +171,6 @@ func TestRememberedAnswersGoWithTheCustomer(t *testing.T) {
 	})
 }
 
-// SECURITY 24: what an operator does with the addresses that let a customer in is
-// told at those that he has proved, with a link that undoes it; the address itself
 // SECURITY items 86 to 101: messages that wait for an address go with its
 // customer, and so does what the record says of it.
 func TestNothingWaitsForWhoIsErased(t *testing.T) {

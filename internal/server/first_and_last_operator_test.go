@@ -12,6 +12,7 @@ import (
 	"github.com/cardea-id/cardea/internal/sqldb"
 )
 
+// Links for the first operator that two nodes have printed are both good, until
 // there is one.
 func TestEveryNodesFirstLinkIsGood(t *testing.T) {
 	t.Parallel()
@@ -40,6 +41,7 @@ func TestEveryNodesFirstLinkIsGood(t *testing.T) {
 	})
 }
 
+// Whoever alone holds everything can be neither locked nor closed nor erased, and
 // those who cannot sign in do not count; the holding grows with the program.
 func TestSomebodyHoldsEverythingAndCanSignIn(t *testing.T) {
 	t.Parallel()

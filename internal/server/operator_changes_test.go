@@ -37,6 +37,8 @@ func TestASendersDomainIsForTheInstallationToSay(t *testing.T) {
 	})
 }
 
+// SECURITY 24: what an operator does with the addresses that let a customer in is
+// told at those that he has proved, with a link that undoes it; the address itself
 // gets none, and those that were sent to one which is taken are void.
 func TestOperatorsChangesOfAddressesAreTold(t *testing.T) {
 	t.Parallel()
