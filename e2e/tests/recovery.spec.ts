@@ -48,8 +48,18 @@ test('a forgotten password is set anew, and the customer goes on to the applicat
   await look(tab, 'recovery-3-new-password');
   await send(tab, 'new_password', other);
   await look(tab, 'recovery-4-added');
-  await tab.getByLabel(`Remove ${intruder}`).check();
-  await turn(tab, () => tab.locator('button[name="decision"][value="continue"]').click());
+  const tick = tab.locator('input[type="checkbox"]');
+  await tick.focus(); // by the keyboard alone
+  await tab.keyboard.press('Space');
+  await expect(tab.getByLabel(`Remove ${intruder}`)).toBeChecked();
+  for (const lang of ['de', 'ar', 'en']) {
+    await turn(tab, () => tab.locator(`button[name="lang"][value="${lang}"]`).click());
+    await expect(tab.locator('html')).toHaveAttribute('lang', lang);
+    await expect(tick, 'what was ticked stays').toBeChecked();
+    if (lang !== 'en') await look(tab, `${lang}-recovery-4-added`);
+  }
+  await tab.locator('button[name="decision"][value="continue"]').focus();
+  await turn(tab, () => tab.keyboard.press('Enter'));
   await expectGreeted(tab, at.shop, address);
   await tab.goto(`${at.account}/sign-in`);
   await expect(tab.getByText(intruder)).toHaveCount(0);

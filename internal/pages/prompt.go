@@ -137,6 +137,7 @@ func (p *Pages) describe(t *tenant.Tenant, s shown, page *view.Page) {
 	case step.ReviewAddressesPrompt:
 		var added []view.Added
 		for _, it := range prompt.Added {
+			keep("remove_"+string(it.ID), "")
 			added = append(added, view.Added{ID: string(it.ID), Address: it.Display, At: it.VerifiedAt})
 		}
 		page.Data = view.ReviewAddresses{Added: added}
