@@ -341,6 +341,10 @@ func TestBackupAndRestore(t *testing.T) {
 		m.here("customer", "show", stays.ID, "--tenant", "shop")
 		m.fails(exitFailed, "was erased", m.at("customer", "show", goes.ID, "--tenant", "shop")...)
 		m.fails(exitFailed, "No customer", m.at("customer", "show", "goes@example.com", "--tenant", "shop")...)
+		m.here("event", "verify") // the record goes on where the backup was made
+		if out := m.here("event", "list", "--tenant", "shop"); !strings.Contains(out, "customer.erased") {
+			t.Errorf("listed is %s", out)
+		}
 	})
 }
 

@@ -28,7 +28,7 @@ func second(t testing.TB, db *sqldb.DB) *sqldb.DB {
 
 // checkOrder checks what must hold of the positions at all times: no gaps, each
 // event once, in the right lane, and a customer's in the order of version and
-// sequence with none left out. It returns how many there are.
+// sequence with none left out; and the chains hold. It returns how many there are.
 func checkOrder(t testing.TB, db *sqldb.DB) int {
 	t.Helper()
 	rows, err := db.Query(context.Background(), `SELECT p.lane, p.position, p.event, e.tenant, e.customer, e.version, e.seq FROM event_position p
@@ -70,6 +70,13 @@ func checkOrder(t testing.TB, db *sqldb.DB) int {
 	}
 	if err := rows.Err(); err != nil {
 		t.Fatal(err)
+	}
+	l := newLog(db)
+	for lane := range Lanes { // whoever led it, and however often it changed hands
+		done, err := l.Check(context.Background(), Anchor{Lane: lane}, false, 0, 1_000_000)
+		if err != nil || done.Fault != "" || done.Unchained+done.Aged > 0 {
+			t.Fatalf("the chain of lane %d: %+v, %v", lane, done, err)
+		}
 	}
 	return len(events)
 }
