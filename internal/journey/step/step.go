@@ -4,7 +4,8 @@
 // and changes nothing before the finish but challenges.
 //
 // What every kind must do alike is the engine's: sealed state, budgets,
-// expiry. What every kind is held to is in conformance_test.go.
+// expiry. What every kind is held to is in conformance_test.go, with an answer for
+// each in held_test.go.
 package step
 
 import (
